@@ -1,0 +1,17 @@
+"""Settings and catalogue: the only readers of YAML in the project."""
+
+from surge.model.catalogue import Catalogue
+from surge.model.filter import Filter
+from surge.model.problems import ProblemsError
+from surge.model.settings import Broker, Cluster, Prometheus, Saturation, Settings
+
+__all__ = [
+    "Broker",
+    "Catalogue",
+    "Cluster",
+    "Filter",
+    "ProblemsError",
+    "Prometheus",
+    "Saturation",
+    "Settings",
+]

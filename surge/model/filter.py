@@ -1,0 +1,130 @@
+"""One filter of the catalogue. Times are model seconds."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from surge.model.base import Count, Rule, Seconds, Strict, dns_label
+from surge.model.problems import shown
+
+__all__ = ["RULES", "Filter", "filter_name"]
+
+DIGEST_SIGNS = frozenset("0123456789abcdef")
+QUEUE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
+IMAGE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._/:@ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def filter_name(text: str) -> str:
+    """Return `text` when it can name a filter, else raise ValueError.
+
+    50 signs: a pod's name adds 17 to its Deployment's, and a label holds 63; KEDA adds 9.
+    """
+    return dns_label(text, 50)
+
+
+def _image(text: str) -> str:
+    name, _, digest = text.partition("@sha256:")
+    if not name or not IMAGE_SIGNS.issuperset(text):
+        raise ValueError(f"{shown(text)} is no image reference: want registry/name@sha256:<64 hex digits>")
+    if len(digest) != 64 or not DIGEST_SIGNS.issuperset(digest):
+        raise ValueError(
+            f"{shown(text)} is not by digest, so two workers could run different code: "
+            "want registry/name@sha256:<64 hex digits>"
+        )
+    return text
+
+
+def _queue(text: str) -> str:
+    rest = text.removeprefix("filter.")
+    if rest == text or not rest or len(text) > 120 or not QUEUE_SIGNS.issuperset(rest):
+        raise ValueError(
+            f"{shown(text)} cannot be a filter's queue: workers may read `filter.` followed by a-z, 0-9, - and . "
+            "(120 signs in all)"
+        )
+    return text
+
+
+def _text(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"{shown(text)} is no text a person can read")
+    return text
+
+
+class Filter(Strict):
+    """One AI effect: an image, a queue, a GPU shape, a service class.
+
+    service_s: mean seconds of GPU work a message takes. warmup_s: from pod start to its first
+    message. slots: messages a worker works on at a time (prefetch). gpus: GPUs of one worker.
+    min, max: workers. signal: what sizes the filter; target: the ratio it is steered to, None
+    unless the signal is `ratio`. slo_s: a request that waited longer is late. drain_s: a backlog
+    should be gone after this. longest_job_s: no message takes longer. owner: who to ask.
+    """
+
+    name: Annotated[str, AfterValidator(filter_name)]
+    image: Annotated[str, Field(max_length=500), AfterValidator(_image)]
+    service_class: Annotated[Literal["interactive", "batch", "scale-to-zero"], Field(alias="class")] = (
+        "interactive"
+    )
+    slots: Annotated[Count, Field(le=64)] = 1
+    service_s: Seconds
+    warmup_s: Seconds = 60
+    gpus: Annotated[Count, Field(le=16)] = 1
+    min: Annotated[int, Field(ge=0, le=100_000)]
+    max: Count
+    signal: Literal["demand", "ratio"] = "demand"
+    target: Annotated[float, Field(ge=0.1, le=0.95)] | None = None
+    slo_s: Seconds = 60
+    drain_s: Seconds = 60
+    longest_job_s: Seconds
+    owner: Annotated[str, Field(max_length=100), AfterValidator(_text)]
+    queue: Annotated[str, AfterValidator(_queue)]
+
+
+def _minimum(least: int, kind: str) -> str | None:
+    if kind == "scale-to-zero" and least != 0:
+        return f"{least}, but a filter of class scale-to-zero rests at 0: want min: 0, or class: interactive"
+    if kind != "scale-to-zero" and least == 0:
+        return f"0 on class {kind}: its first request would wait a whole warm-up; want 1, or class: scale-to-zero"
+    return None
+
+
+def _order(least: int, most: int) -> str | None:
+    return f"{least} is more than max {most}" if least > most else None
+
+
+def _target(target: float | None, signal: str) -> str | None:
+    if signal == "demand" and target is not None:
+        return "only the signal ratio has a target: demand asks for workers outright; remove it, or signal: ratio"
+    if signal == "ratio" and target is None:
+        return "missing: the signal ratio is steered to a target, usually 0.7"
+    return None
+
+
+def _longest_job(longest: float, mean: float) -> str | None:
+    if longest < mean:
+        return (
+            f"{longest:g} is shorter than the mean job, service-s {mean:g}: workers would be cut off at work"
+        )
+    return None
+
+
+def _batch_signal(signal: str, kind: str) -> str | None:
+    if kind == "batch" and signal == "ratio":
+        return "ratio on class batch: work that waits keeps the ratio at 1 and the fleet at max; want demand"
+    return None
+
+
+def _batch_slo(slo: float, drain: float, kind: str) -> str | None:
+    if kind == "batch" and slo < drain:
+        return f"{slo:g} is shorter than drain-s {drain:g}: a batch filter works off its backlog in drain-s, all late"
+    return None
+
+
+RULES = (
+    Rule(("min", "class"), _minimum),
+    Rule(("min", "max"), _order),
+    Rule(("target", "signal"), _target),
+    Rule(("longest-job-s", "service-s"), _longest_job),
+    Rule(("signal", "class"), _batch_signal),
+    Rule(("slo-s", "drain-s", "class"), _batch_slo),
+)
