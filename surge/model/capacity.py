@@ -24,22 +24,18 @@ def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tup
         # A worker's GPUs must be on one node.
         most = cluster.nodes * (cluster.gpus_per_node // each.gpus)
         if each.max > most:
-            problems.append(
-                (
-                    ("filters", each.name, "max"),
-                    f"{each.max} workers of {each.gpus} GPU, but {size} hold {most}: the rest would stay Pending; "
-                    f"lower max, or raise cluster.nodes to {_nodes(each, cluster.gpus_per_node)}",
-                )
+            text = (
+                f"{each.max} workers of {each.gpus} GPU, but {size} hold {most}: the rest would stay "
+                f"Pending; lower max, or raise cluster.nodes to {_nodes(each, cluster.gpus_per_node)}"
             )
+            problems.append((("filters", each.name, "max"), text))
     least = sum(each.min * each.gpus for each in filters)
     if least > cluster.gpus:
-        problems.append(
-            (
-                ("filters",),
-                f"the minimums of all filters need {least} GPUs, but {size} are {cluster.gpus}: "
-                f"lower some min, or raise cluster.nodes to {-(-least // cluster.gpus_per_node)}",
-            )
+        text = (
+            f"the minimums of all filters need {least} GPUs, but {size} are {cluster.gpus}: "
+            f"lower some min, or raise cluster.nodes to {-(-least // cluster.gpus_per_node)}"
         )
+        problems.append((("filters",), text))
     return problems
 
 

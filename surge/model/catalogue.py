@@ -77,11 +77,8 @@ def _parse(document: Document) -> tuple[list[Filter], list[tuple[Path, str]]]:
     entries = root.get("filters")
     if not isinstance(entries, Mapping) or not entries:
         return [], [*problems, (("filters",), f"{shown(entries)}: want a mapping of at least one filter")]
-    filters = [
-        parsed
-        for name, entry in entries.items()
-        if (parsed := _filter(name, entry, defaults, problems)) is not None
-    ]
+    parsed = [_filter(name, entry, defaults, problems) for name, entry in entries.items()]
+    filters = [each for each in parsed if each is not None]
     _refuse_shared_queues(filters, problems)
     return filters, problems
 
@@ -146,7 +143,7 @@ def _refuse_shared_queues(filters: list[Filter], problems: list[tuple[Path, str]
             problems.append(
                 (
                     ("filters", each.name, "queue"),
-                    f"{shown(each.queue)} is the queue of {owner} too: each would work on the other's messages",
+                    f"{shown(each.queue)} is the queue of {owner} too: they would take each other's work",
                 )
             )
 

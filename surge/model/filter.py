@@ -14,6 +14,9 @@ QUEUE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 IMAGE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._/:@ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+ServiceClass = Literal["interactive", "batch", "scale-to-zero"]
+
+
 def filter_name(text: str) -> str:
     """Return `text` when it can name a filter, else raise ValueError.
 
@@ -38,8 +41,8 @@ def _queue(text: str) -> str:
     rest = text.removeprefix("filter.")
     if rest == text or not rest or len(text) > 120 or not QUEUE_SIGNS.issuperset(rest):
         raise ValueError(
-            f"{shown(text)} cannot be a filter's queue: workers may read `filter.` followed by a-z, 0-9, - and . "
-            "(120 signs in all)"
+            f"{shown(text)} cannot be a filter's queue: workers may read `filter.` followed by "
+            "a-z, 0-9, - and . (120 signs in all)"
         )
     return text
 
@@ -67,14 +70,14 @@ class Filter(Strict):
     )
     slots: Annotated[Count, Field(le=64)] = 1
     service_s: Seconds
-    warmup_s: Seconds = 60
+    warmup_s: Seconds = 60.0
     gpus: Annotated[Count, Field(le=16)] = 1
     min: Annotated[int, Field(ge=0, le=100_000)]
     max: Count
     signal: Literal["demand", "ratio"] = "demand"
     target: Annotated[float, Field(ge=0.1, le=0.95)] | None = None
-    slo_s: Seconds = 60
-    drain_s: Seconds = 60
+    slo_s: Seconds = 60.0
+    drain_s: Seconds = 60.0
     longest_job_s: Seconds
     owner: Annotated[str, Field(max_length=100), AfterValidator(_text)]
     queue: Annotated[str, AfterValidator(_queue)]
@@ -84,7 +87,9 @@ def _minimum(least: int, kind: str) -> str | None:
     if kind == "scale-to-zero" and least != 0:
         return f"{least}, but a filter of class scale-to-zero rests at 0: want min: 0, or class: interactive"
     if kind != "scale-to-zero" and least == 0:
-        return f"0 on class {kind}: its first request would wait a whole warm-up; want 1, or class: scale-to-zero"
+        return (
+            f"0 on class {kind}: a first request would wait a whole warm-up; want 1, or class scale-to-zero"
+        )
     return None
 
 
@@ -94,7 +99,7 @@ def _order(least: int, most: int) -> str | None:
 
 def _target(target: float | None, signal: str) -> str | None:
     if signal == "demand" and target is not None:
-        return "only the signal ratio has a target: demand asks for workers outright; remove it, or signal: ratio"
+        return "only the signal ratio has a target, demand asks for workers outright: remove it, or signal: ratio"
     if signal == "ratio" and target is None:
         return "missing: the signal ratio is steered to a target, usually 0.7"
     return None
@@ -116,7 +121,7 @@ def _batch_signal(signal: str, kind: str) -> str | None:
 
 def _batch_slo(slo: float, drain: float, kind: str) -> str | None:
     if kind == "batch" and slo < drain:
-        return f"{slo:g} is shorter than drain-s {drain:g}: a batch filter works off its backlog in drain-s, all late"
+        return f"{slo:g} is shorter than drain-s {drain:g}: the backlog is worked off in drain-s, too late"
     return None
 
 

@@ -116,10 +116,7 @@ def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
     for part in path:
         for name, field in model.model_fields.items():
             if part == _key(name, field):
-                model = next(
-                    (kind for kind in (field.annotation, *get_args(field.annotation)) if _is_model(kind)),
-                    model,
-                )
+                model = _model_in(field.annotation) or model
     return [_key(name, field) for name, field in model.model_fields.items() if not field.exclude]
 
 
@@ -127,5 +124,8 @@ def _key(name: str, field: FieldInfo) -> str:
     return field.alias or name
 
 
-def _is_model(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None

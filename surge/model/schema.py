@@ -1,4 +1,7 @@
-"""The catalogue's JSON schema, for editors: `python -m surge.model.schema` rewrites schema/filters.schema.json."""
+"""The catalogue's JSON schema, for editors.
+
+`python -m surge.model.schema` rewrites schema/filters.schema.json.
+"""
 
 import json
 import sys

@@ -51,7 +51,7 @@ class Cluster(Strict):
     base_port: Annotated[int, AfterValidator(_base_port)] = 21_000
     nodes: Annotated[int, Field(ge=1, le=1_000)] = 5
     gpus_per_node: Annotated[int, Field(ge=1, le=16)] = 8
-    hpa_sync_s: Annotated[Seconds, Field(le=300)] = 15
+    hpa_sync_s: Annotated[Seconds, Field(le=300)] = 15.0
 
     @property
     def gpus(self) -> int:
@@ -59,29 +59,29 @@ class Cluster(Strict):
 
 
 class Broker(Strict):
-    """statistics_s: how often a queue tells its numbers (collect_statistics_interval, tick of quorum queues)."""
+    """statistics_s: how often a queue tells its numbers (statistics interval, tick of quorum queues)."""
 
-    statistics_s: Annotated[Seconds, Field(le=60)] = 2
+    statistics_s: Annotated[Seconds, Field(le=60)] = 2.0
 
 
 class Saturation(Strict):
     """sample_s: how often the metric server reads the broker. stale_s: older samples are answered by 503."""
 
-    sample_s: Annotated[Seconds, Field(le=60)] = 2
-    stale_s: Annotated[Seconds, Field(le=600)] = 20
+    sample_s: Annotated[Seconds, Field(le=60)] = 2.0
+    stale_s: Annotated[Seconds, Field(le=600)] = 20.0
 
     @model_validator(mode="after")
     def _outlives_a_slow_read(self) -> Self:
         if self.stale_s < 3 * self.sample_s:
             raise ValueError(
-                f"stale-s {self.stale_s:g} is less than three samples of {self.sample_s:g} s: one slow answer "
-                f"of the broker would freeze scaling; want at least {3 * self.sample_s:g}"
+                f"stale-s {self.stale_s:g} is less than three samples of {self.sample_s:g} s: one slow "
+                f"answer of the broker would freeze scaling; want at least {3 * self.sample_s:g}"
             )
         return self
 
 
 class Prometheus(Strict):
-    scrape_s: Annotated[Seconds, Field(le=600)] = 15
+    scrape_s: Annotated[Seconds, Field(le=600)] = 15.0
     retention: Annotated[str, AfterValidator(_retention)] = "2h"
 
 
@@ -89,7 +89,7 @@ class Settings(Strict):
     """All settings of one stack."""
 
     stack_kind: Literal["local", "onprem", "aws", "burst"]
-    time_factor: Annotated[float, Field(ge=1, le=60)] = 1
+    time_factor: Annotated[float, Field(ge=1, le=60)] = 1.0
     catalogue: Annotated[str, AfterValidator(_relative)] = "filters.yaml"
     cluster: Cluster
     broker: Broker = Broker()

@@ -77,13 +77,10 @@ def _refuse_bombs(name: str, text: str) -> None:
     """Look at the flat events first: composing nodes recurses, and would unfold what is refused here."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        line = event.start_mark.line + 1
+        line = 0 if event.start_mark is None else event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ProblemsError(
-                [
-                    f"{name}:{line}: anchors, aliases and merges are refused: write the value out, or use `defaults`"
-                ]
-            )
+            text = "anchors, aliases and merges are refused: write the value out, or use `defaults`"
+            raise ProblemsError([f"{name}:{line}: {text}"])
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
