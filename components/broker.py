@@ -1,0 +1,127 @@
+"""RabbitMQ, and on it the topology of the fleet: a queue per filter, a user per role."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_random as random
+
+from components.clusters.local_host import LocalHost
+from providers.surge.resources import Process, Ready, Topology, TopologyArgs
+from surge.model import Filter
+from surge.policy import broker as conf
+from surge.policy import topology
+
+__all__ = ["BrokerOutputs", "LocalBroker", "LocalBrokerArgs"]
+
+ROLES = ("admin", "worker", "publisher", "saturation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerOutputs:
+    """amqp: host:port. urls: an AMQP URL per role, secret. metrics: pages of the nodes' Prometheus plugin."""
+
+    amqp: str
+    management: str
+    metrics: Sequence[str]
+    vhost: str
+    passwords: dict[str, pulumi.Output[str]]
+    urls: dict[str, pulumi.Output[str]]
+    topology: Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalBrokerArgs:
+    """statistics_s: model seconds between two emissions of a queue's counts."""
+
+    host: LocalHost
+    filters: Sequence[Filter]
+    statistics_s: float
+
+
+class LocalBroker(pulumi.ComponentResource):
+    """One RabbitMQ node with its own port mapper, so that nothing of it is left behind."""
+
+    def __init__(self, name: str, args: LocalBrokerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("surge:broker:Local", name, None, opts)
+        self._name = name
+        self._args = args
+        self._passwords = {role: self._password(role) for role in ROLES}
+        self.node = self._node()
+        ports = args.host.ports
+        self.outputs = BrokerOutputs(
+            amqp=f"127.0.0.1:{ports.amqp}",
+            management=f"http://127.0.0.1:{ports.management}",
+            metrics=[f"http://127.0.0.1:{ports.broker_prometheus}"],
+            vhost=topology.VHOST,
+            passwords=self._passwords,
+            urls={role: self._url(role) for role in ROLES},
+            topology=self._topology(),
+        )
+        self.register_outputs({"amqp": self.outputs.amqp})
+
+    def _password(self, role: str) -> pulumi.Output[str]:
+        return random.RandomPassword(
+            f"{self._name}-{role}", length=32, special=False, opts=pulumi.ResourceOptions(parent=self)
+        ).result
+
+    def _url(self, role: str) -> pulumi.Output[str]:
+        return pulumi.Output.secret(
+            self._passwords[role].apply(
+                lambda password: f"amqp://{role}:{password}@127.0.0.1:{self._args.host.ports.amqp}/{topology.VHOST}"
+            )
+        )
+
+    def _node(self) -> Process:
+        host = self._args.host
+        mapper = host.process(
+            "epmd",
+            conf.epmd_command(host.ports.epmd),
+            environment={"ERL_EPMD_ADDRESS": "127.0.0.1"},
+            listens=["epmd"],
+            ready=Ready(tcp=f"127.0.0.1:{host.ports.epmd}"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        cookie = random.RandomPassword(
+            f"{self._name}-cookie", length=32, special=False, opts=pulumi.ResourceOptions(parent=self)
+        ).result
+        settings = conf.NodeSettings(
+            name=host.name,
+            amqp_port=host.ports.amqp,
+            management_port=host.ports.management,
+            prometheus_port=host.ports.broker_prometheus,
+            dist_port=host.ports.broker_dist,
+            epmd_port=host.ports.epmd,
+            statistics_s=host.scale.wall(self._args.statistics_s),
+        )
+        return host.process(
+            "rabbitmq",
+            conf.server_command(),
+            environment=conf.environment(settings),
+            files={
+                "rabbitmq.conf": self._passwords["admin"].apply(
+                    lambda password: conf.rabbitmq_conf(settings, admin_password=password)
+                ),
+                "advanced.config": conf.advanced_config(settings),
+                "enabled_plugins": conf.enabled_plugins(),
+                ".erlang.cookie": cookie,
+            },
+            listens=["amqp", "management", "broker_prometheus", "broker_dist"],
+            ready=Ready(http=f"http://127.0.0.1:{host.ports.broker_prometheus}/metrics", timeout_s=90),
+            stop_timeout_s=60,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[mapper]),
+        )
+
+    def _topology(self) -> Topology:
+        return Topology(
+            f"{self._name}-topology",
+            TopologyArgs(
+                management_url=f"http://127.0.0.1:{self._args.host.ports.management}",
+                admin_user="admin",
+                admin_password=self._passwords["admin"],
+                vhost=topology.VHOST,
+                **topology.of_filters({item.name: item.queue for item in self._args.filters}),
+                users=topology.users({role: self._passwords[role] for role in ROLES if role != "admin"}),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node]),
+        )

@@ -1,0 +1,44 @@
+"""What every kind of cluster hands to the platform and the filters on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+__all__ = ["ClusterOutputs", "NodePool"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodePool:
+    """Nodes of one kind. gpus: GPUs of one node."""
+
+    nodes: int
+    gpus: int
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOutputs:
+    """kubernetes: the provider that every object on this cluster is given.
+
+    ready: resources without which nothing can be scheduled; what needs running pods depends on them.
+    lifeline: when this one goes, every object on the cluster is gone with it.
+    """
+
+    name: str
+    kubeconfig: pulumi.Output[str]
+    kubernetes: k8s.Provider
+    ready: Sequence[pulumi.Resource]
+    node_pools: Mapping[str, NodePool]
+    storage_class: str | None
+    load_balancer_address: str
+    lifeline: pulumi.Resource
+
+    def child_of(
+        self, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()
+    ) -> pulumi.ResourceOptions:
+        """Options for an object on this cluster."""
+        return pulumi.ResourceOptions(
+            parent=parent, provider=self.kubernetes, depends_on=list(depends_on), deleted_with=self.lifeline
+        )

@@ -1,0 +1,56 @@
+"""Prometheus on a local cluster, as a process that scrapes the other processes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+
+from components.clusters.local_host import LocalHost
+from components.clusters.outputs import ClusterOutputs
+from components.rbac import cluster_role
+from providers.surge.resources import Process, Ready
+from surge.policy import prometheus
+
+__all__ = ["LocalPrometheus", "LocalPrometheusArgs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPrometheusArgs:
+    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h."""
+
+    host: LocalHost
+    cluster: ClusterOutputs
+    scrape_s: float
+    retention: str
+
+
+class LocalPrometheus(pulumi.ComponentResource):
+    def __init__(self, name: str, args: LocalPrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("surge:platform:LocalPrometheus", name, None, opts)
+        host = args.host
+        rights = cluster_role(
+            f"{host.name}-prometheus",
+            user="prometheus",
+            paths=["/metrics"],
+            opts=args.cluster.child_of(self),
+        )
+        self.process = self._process(args, depends_on=rights)
+        self.url = f"http://127.0.0.1:{host.ports.prometheus}"
+        self.register_outputs({"url": self.url})
+
+    def _process(self, args: LocalPrometheusArgs, depends_on: Sequence[pulumi.Resource]) -> Process:
+        host = args.host
+        user = host.pki.user("prometheus", "prometheus")
+        return host.process(
+            "prometheus",
+            prometheus.command(host.ports.prometheus, retention=args.retention),
+            files={
+                "prometheus.yml": prometheus.configuration(host.ports, scrape_s=host.scale.wall(args.scrape_s)),
+                "ca.crt": host.pki.authority.certificate,
+                "client.crt": user.certificate,
+                "client.key": user.private_key,
+            },
+            listens=["prometheus"],
+            ready=Ready(http=f"http://127.0.0.1:{host.ports.prometheus}/-/ready"),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(depends_on)),
+        )

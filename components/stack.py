@@ -1,0 +1,160 @@
+"""A whole stack: one cluster and what is on it."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pulumi
+
+from components.broker import BrokerOutputs, LocalBroker, LocalBrokerArgs
+from components.clusters.local import LocalCluster, LocalClusterArgs
+from components.clusters.local_workers import LocalWorkers, LocalWorkersArgs
+from components.fleet import NAMESPACE, Fleet, FleetArgs
+from components.platform.keda import LocalKeda, LocalKedaArgs
+from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
+from components.saturation import LocalSaturation, LocalSaturationArgs, SaturationOutputs
+from surge.model import Catalogue, Filter, Settings
+
+__all__ = ["NotAvailableError", "build"]
+
+# Own GPUs first: the broker serves consumers of the highest priority as long as they have room.
+OWN_GPUS = 10
+
+
+class NotAvailableError(Exception):
+    """The settings name a kind of stack that this version cannot build."""
+
+
+def build(settings: Settings, catalogue: Catalogue, *, root: Path) -> None:
+    """Declare every resource of the stack and export its outputs. root: the checkout's folder.
+
+    Raises NotAvailableError for kinds of stacks that are not there yet.
+    """
+    if settings.stack_kind != "local":
+        raise NotAvailableError(MISSING[settings.stack_kind])
+    _local(settings, catalogue, root)
+
+
+MISSING = {
+    "onprem": "a stack of kind onprem is not available yet: hosts over SSH, external etcd, kubeadm and the "
+    "platform's charts are missing. `surge up local` runs the whole loop on this machine.",
+    "aws": "a stack of kind aws is not available yet: EKS, its node groups and the platform's charts are "
+    "missing. `surge up local` runs the whole loop on this machine.",
+    "burst": "a stack of kind burst is not available yet: the burst controller and the link to the central "
+    "broker are missing. `surge up local` runs the whole loop on this machine.",
+}
+
+
+def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
+    name, scale = settings.cluster.name, settings.time_scale
+    cluster = LocalCluster(
+        name,
+        LocalClusterArgs(
+            directory=str(root / ".surge" / "clusters" / name),
+            tools=str(root / ".tools" / "bin"),
+            python=sys.executable,
+            source=str(root),
+            base_port=settings.cluster.base_port,
+            nodes=settings.cluster.nodes,
+            gpus_per_node=settings.cluster.gpus_per_node,
+            hpa_sync_s=settings.cluster.hpa_sync_s,
+            scale=scale,
+        ),
+    )
+    host, outputs = cluster.host, cluster.outputs
+    broker = LocalBroker(
+        name,
+        LocalBrokerArgs(host=host, filters=catalogue.filters, statistics_s=settings.broker.statistics_s),
+    )
+    keda = LocalKeda(name, LocalKedaArgs(host=host, cluster=outputs))
+    saturation = LocalSaturation(
+        name,
+        LocalSaturationArgs(
+            host=host,
+            cluster=outputs,
+            broker=broker.outputs,
+            filters=catalogue.filters,
+            sample_s=settings.saturation.sample_s,
+            stale_s=settings.saturation.stale_s,
+            keda=[*keda.definitions, keda.namespace],
+        ),
+    )
+    prometheus = LocalPrometheus(
+        name,
+        LocalPrometheusArgs(
+            host=host,
+            cluster=outputs,
+            scrape_s=settings.prometheus.scrape_s,
+            retention=settings.prometheus.retention,
+        ),
+    )
+    workers = LocalWorkers(
+        name,
+        LocalWorkersArgs(
+            host=host, cluster=outputs, namespace=NAMESPACE, depends_on=[broker.outputs.topology]
+        ),
+    )
+    Fleet(
+        name,
+        FleetArgs(
+            cluster=outputs,
+            broker=broker.outputs,
+            saturation=saturation.outputs,
+            filters=catalogue.filters,
+            priority=OWN_GPUS,
+            scale=scale,
+            simulated=True,
+            ready=[*outputs.ready, *keda.ready, *saturation.outputs.ready, workers.process],
+        ),
+    )
+    _export(settings, catalogue.filters, cluster, broker.outputs, saturation.outputs, prometheus)
+
+
+def _export(
+    settings: Settings,
+    filters: Sequence[Filter],
+    cluster: LocalCluster,
+    broker: BrokerOutputs,
+    saturation: SaturationOutputs,
+    prometheus: LocalPrometheus,
+) -> None:
+    pulumi.export(
+        "cluster",
+        {"name": cluster.outputs.name, "directory": cluster.host.directory, "kubeconfig": cluster.kubeconfig},
+    )
+    pulumi.export(
+        "endpoints",
+        {
+            "prometheus": prometheus.url,
+            "saturation": saturation.url,
+            "management": broker.management,
+            "amqp": broker.amqp,
+        },
+    )
+    pulumi.export(
+        "access",
+        pulumi.Output.secret(
+            {
+                "saturation_token": saturation.token,
+                "saturation_ca": saturation.authority,
+                "publisher_url": broker.urls["publisher"],
+                "admin_password": broker.passwords["admin"],
+            }
+        ),
+    )
+    pulumi.export("filters", {item.name: _summary(item) for item in filters})
+    pulumi.export("time_factor", settings.time_factor)
+    pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
+
+
+def _summary(item: Filter) -> dict[str, object]:
+    return {
+        "signal": item.signal,
+        "min": item.min,
+        "max": item.max,
+        "queue": item.queue,
+        "slots": item.slots,
+        "service_s": item.service_s,
+        "warmup_s": item.warmup_s,
+        "slo_s": item.slo_s,
+    }

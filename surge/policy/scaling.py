@@ -1,0 +1,107 @@
+"""What KEDA and the HPA are told about one filter.
+
+Seconds are wall seconds, whole, as Kubernetes takes no fractions. Sources: KEDA's metrics-api
+scaler, the HPA's `behavior`, and docs/adr/0004-signals.md.
+"""
+
+from typing import Any
+
+from surge.policy.timescale import TimeScale
+
+__all__ = ["demand_behavior", "demand_triggers", "fallback", "ratio_behavior", "ratio_triggers", "to_zero"]
+
+PERIOD_S = 15
+RATIO_DOWN_WINDOW_S = 300
+DEMAND_DOWN_WINDOW_S = 180
+
+# A worker that went must warm up for a minute to come back: KEDA's jump to zero ignores the
+# HPA's windows, so it must come after their tail.
+COOLDOWN_S = 600
+POLL_S = 5
+
+
+def demand_triggers(url: str, authentication: str) -> list[dict[str, Any]]:
+    """One trigger: as many pods as `desired_workers` says, since AverageValue over 1 is that number."""
+    return [_trigger(url, authentication, "desired_workers", "AverageValue", "1")]
+
+
+def ratio_triggers(
+    url: str, authentication: str, *, target: float, service_s: float, slots: int, drain_s: float
+) -> list[dict[str, Any]]:
+    """The case study's trigger, and a backlog trigger that wakes a fleet of none.
+
+    metricType must be Value: KEDA's default, AverageValue, divides by the replicas, and a ratio of
+    at most 1 could never ask for more than two pods. The backlog's target is what one worker clears
+    in drain_s.
+    """
+    cleared = slots * drain_s / service_s
+    return [
+        _trigger(url, authentication, "active_ratio", "Value", f"{target:.3f}"),
+        _trigger(url, authentication, "ready", "AverageValue", f"{cleared:.3f}"),
+    ]
+
+
+def demand_behavior(scale: TimeScale) -> dict[str, Any]:
+    """Up at once, as demand does not compound while workers warm up; down a tenth at a time."""
+    period = scale.whole(PERIOD_S)
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [_policy("Percent", 900, period), _policy("Pods", 10, period)],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": scale.whole(DEMAND_DOWN_WINDOW_S),
+            "selectPolicy": "Max",
+            "policies": [_policy("Percent", 10, period), _policy("Pods", 1, period)],
+        },
+    }
+
+
+def ratio_behavior(scale: TimeScale) -> dict[str, Any]:
+    """The HPA's own defaults, which the case study's clusters run with."""
+    period = scale.whole(PERIOD_S)
+    return {
+        "scaleUp": {
+            "stabilizationWindowSeconds": 0,
+            "selectPolicy": "Max",
+            "policies": [_policy("Percent", 100, period), _policy("Pods", 4, period)],
+        },
+        "scaleDown": {
+            "stabilizationWindowSeconds": scale.whole(RATIO_DOWN_WINDOW_S),
+            "policies": [_policy("Percent", 100, period)],
+        },
+    }
+
+
+def fallback(minimum: int) -> dict[str, Any]:
+    """Without a metric: keep what runs, and at least one worker.
+
+    KEDA's default, static, would scale a busy fleet in to `replicas` when the metric server is away.
+    """
+    return {"failureThreshold": 4, "replicas": max(1, minimum), "behavior": "currentReplicasIfHigher"}
+
+
+def to_zero(scale: TimeScale) -> dict[str, Any]:
+    """KEDA's own clocks, which count only between zero and one."""
+    return {"pollingInterval": scale.whole(POLL_S), "cooldownPeriod": scale.whole(COOLDOWN_S)}
+
+
+def _trigger(url: str, authentication: str, value: str, metric_type: str, target: str) -> dict[str, Any]:
+    return {
+        "type": "metrics-api",
+        "name": value.replace("_", "-"),
+        "metricType": metric_type,
+        "metadata": {
+            "url": url,
+            "valueLocation": value,
+            "targetValue": target,
+            "activationTargetValue": "0",
+            "authMode": "bearer",
+        },
+        "authenticationRef": {"name": authentication, "kind": "ClusterTriggerAuthentication"},
+    }
+
+
+def _policy(kind: str, value: int, period_s: int) -> dict[str, Any]:
+    return {"type": kind, "value": value, "periodSeconds": period_s}
