@@ -99,7 +99,7 @@ def _order(least: int, most: int) -> str | None:
 
 def _target(target: float | None, signal: str) -> str | None:
     if signal == "demand" and target is not None:
-        return "only the signal ratio has a target, demand asks for workers outright: remove it, or signal: ratio"
+        return "only the signal ratio has a target; demand asks for workers outright: remove the key"
     if signal == "ratio" and target is None:
         return "missing: the signal ratio is steered to a target, usually 0.7"
     return None

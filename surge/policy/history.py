@@ -1,0 +1,126 @@
+"""The last minutes of one filter's counts, kept so that any window over them costs the same.
+
+Conservation: what arrives in a window leaves the system (mean(U)/S per second) or makes it grow
+(Δ(U+B)). So the load that the arrivals offer, in busy slots, is
+
+    x_w = mean_w(U) + S·Δ_w(U+B)/w
+
+and it needs two numbers at each end of a window: the integral of U and the level U+B.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import NamedTuple
+
+from surge.policy.signal import tidy
+
+__all__ = ["History", "Sample", "Window"]
+
+# Completions are at most U/S a second on average. Five times that and ten messages on top is
+# beyond any spread of service times or a service time in the catalogue that is 2x wrong.
+PURGE_FACTOR, PURGE_SLACK = 5.0, 10.0
+
+
+class Sample(NamedTuple):
+    """Counts of one filter at `at` seconds (any monotonic clock)."""
+
+    at: float
+    unacked: float
+    ready: float
+    consumers: float = 0.0
+
+
+class Window(NamedTuple):
+    """What happened in the last `span_s` seconds: mean of U, growth of U+B."""
+
+    span_s: float
+    mean_unacked: float
+    growth: float
+
+    def load(self, service_s: float, shortest_s: float) -> float:
+        """Return the offered load x_w in busy slots, >= 0.
+
+        A span below `shortest_s` counts as `shortest_s` for the growth: two messages that came
+        between two samples must not read as an arrival rate.
+        """
+        return max(0.0, self.mean_unacked + service_s * self.growth / max(self.span_s, shortest_s))
+
+
+class History:
+    """Ring of samples over `horizon_s` seconds; appending and reading a window take no loop.
+
+    A drop of U+B that workers cannot have caused (a purge, a policy that dropped messages) is
+    taken out of the level, else the window would read it as negative arrivals and scale in.
+    """
+
+    __slots__ = ("_busy", "_integrals", "_levels", "_lost", "_times", "horizon_s", "service_s")
+
+    def __init__(self, horizon_s: float, service_s: float, samples: Iterable[Sample] = ()) -> None:
+        self.horizon_s = horizon_s
+        self.service_s = service_s
+        self._times = array("d")
+        self._integrals = array("d")
+        self._levels = array("d")
+        self._busy = 0.0
+        self._lost = 0.0
+        for sample in samples:
+            self.append(sample.at, sample.unacked, sample.ready)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def span_s(self) -> float:
+        return self._times[-1] - self._times[0] if self._times else 0.0
+
+    def append(self, at: float, unacked: float, ready: float) -> None:
+        """Add counts; a sample not newer than the last is ignored.
+
+        Raises ValueError when a number is not finite.
+        """
+        busy, level = tidy(unacked), tidy(unacked) + tidy(ready)
+        if not isfinite(at):
+            raise ValueError(f"time {at}: want a finite number")
+        times = self._times
+        if not times:
+            integral = 0.0
+        else:
+            passed = at - times[-1]
+            if passed <= 0:
+                return
+            most_busy = max(busy, self._busy)
+            drop = self._levels[-1] - (level + self._lost)
+            if drop > PURGE_FACTOR * most_busy * passed / self.service_s + PURGE_SLACK + most_busy:
+                self._lost += drop
+            integral = self._integrals[-1] + (busy + self._busy) / 2 * passed
+        times.append(at)
+        self._integrals.append(integral)
+        self._levels.append(level + self._lost)
+        self._busy = busy
+        self._forget(at - self.horizon_s)
+
+    def window(self, length_s: float) -> Window:
+        """Return the window from the last sample at least `length_s` old (or the first) to the newest."""
+        times = self._times
+        if not times:
+            return Window(0.0, 0.0, 0.0)
+        # A hundredth: samples come a little early or late.
+        start = max(0, bisect_right(times, times[-1] - length_s * 0.99) - 1)
+        span = times[-1] - times[start]
+        if span <= 0:
+            return Window(0.0, self._busy, 0.0)
+        mean = (self._integrals[-1] - self._integrals[start]) / span
+        return Window(span, mean, self._levels[-1] - self._levels[start])
+
+    def windows(self, lengths_s: Sequence[float]) -> list[Window]:
+        return [self.window(length) for length in lengths_s]
+
+    def _forget(self, before: float) -> None:
+        # One sample older than the horizon stays, so that the longest window is whole. Samples go
+        # a block at a time: shifting three arrays at each append would cost more than the fold.
+        times = self._times
+        if len(times) > 64 and times[63] < before:
+            gone = bisect_right(times, before) - 1
+            del times[:gone], self._integrals[:gone], self._levels[:gone]
