@@ -1,0 +1,209 @@
+"""The API server: discovery, server-side apply, read, delete."""
+
+import contextlib
+import json
+import ssl
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any
+
+import urllib3
+from kubernetes.client.api_client import ApiClient
+from kubernetes.client.configuration import Configuration
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException, kube_config
+from kubernetes.dynamic import DynamicClient, Resource
+
+from .kinds import Kind
+from .problems import KindMissingError, ProblemError, RefusedError, UnreachableError
+from .settings import ProviderSettings
+
+__all__ = ["Cluster", "Object"]
+
+Object = dict[str, Any]
+
+# Seconds to connect, and to wait for an answer (an admission webhook may take 30).
+TIMEOUT_S = (5, 60)
+# As many kept connections as the engine runs resources in parallel on a large machine.
+CONNECTIONS = 64
+
+
+class Cluster:
+    """One API server. Thread-safe. Every method raises UnreachableError or RefusedError."""
+
+    def __init__(self, settings: ProviderSettings) -> None:
+        client = _connect(settings)
+        self.server: str = client.configuration.host
+        self.client = DynamicClient(client, discoverer=_Discovery)
+
+    def resource(self, kind: Kind) -> Resource:
+        """Raises KindMissingError when the API server does not serve the kind."""
+        with self._answered(f"{kind.api_version} {kind.name}"):
+            return self.client.resources.get(api_version=kind.api_version, kind=kind.name)
+
+    def read(self, kind: Kind, name: str, namespace: str) -> Object | None:
+        """The object, None when there is none."""
+        resource = self.resource(kind)
+        try:
+            with self._answered(_about(kind, namespace, name)):
+                return _body(resource.get(name=name, namespace=namespace, serialize=False, **_limits()))
+        except RefusedError as refusal:
+            if refusal.status == 404:
+                return None
+            raise
+
+    def pods(self, namespace: str, selector: dict[str, str]) -> list[Object]:
+        wanted = ",".join(f"{key}={value}" for key, value in selector.items())
+        resource = self.resource(Kind("v1", "Pod"))
+        with self._answered(f"pods of {namespace}"):
+            found = resource.get(namespace=namespace, label_selector=wanted, serialize=False, **_limits())
+            return _body(found)["items"]
+
+    def apply(
+        self, kind: Kind, body: Object, manager: str, *, force: bool = False, dry_run: bool = False
+    ) -> tuple[Object, list[str]]:
+        """The object as the server made it, and the server's warnings."""
+        metadata = body["metadata"]
+        with self._answered(_about(kind, metadata.get("namespace", ""), metadata["name"])):
+            answer = self.resource(kind).server_side_apply(
+                body=body,
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                field_manager=manager,
+                force_conflicts=force,
+                dry_run="All" if dry_run else None,
+                serialize=False,
+                **_limits(),
+            )
+            return _body(answer), _warnings(answer)
+
+    def delete(self, kind: Kind, name: str, namespace: str, *, propagation: str, uid: str) -> bool:
+        """False when there is no such object (any more), or another one in its place. uid: "" for any."""
+        options: Object = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            with self._answered(_about(kind, namespace, name)):
+                self.resource(kind).delete(
+                    name=name, namespace=namespace, body=options, serialize=False, **_limits()
+                )
+        except RefusedError as refusal:
+            if refusal.status == 404 or (refusal.status == 409 and "UID" in refusal.message):
+                return False
+            raise
+        return True
+
+    @contextlib.contextmanager
+    def _answered(self, about: str) -> Iterator[None]:
+        try:
+            yield
+        except ApiException as error:
+            body = error.body or ""
+            text = body.decode() if isinstance(body, bytes) else str(body)
+            raise RefusedError(int(error.status or 0), text, about) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise UnreachableError(self.server, _cause(error)) from error
+
+
+class _Discovery:
+    """What the API server serves, asked for group by group and kept; asked again when a kind is missing."""
+
+    def __init__(self, client: DynamicClient, _cache_file: str | None) -> None:
+        self._client = client
+        self._groups: dict[str, dict[str, Resource]] = {}
+        self._lock = Lock()
+
+    def get(self, *, api_version: str, kind: str) -> Resource:
+        known = self._groups.get(api_version, {}).get(kind)
+        if known is None:
+            with self._lock:
+                known = self._groups.get(api_version, {}).get(kind) or self._ask(api_version).get(kind)
+        if known is None:
+            raise KindMissingError(api_version, kind)
+        return known
+
+    def _ask(self, api_version: str) -> dict[str, Resource]:
+        group, _, version = api_version.rpartition("/")
+        prefix = "apis" if group else "api"
+        try:
+            answer = self._client.request("get", f"/{prefix}/{api_version}", serialize=False, **_limits())
+        except ApiException as error:
+            if error.status in {404, 503}:  # 503: the group's own API server is not there
+                return {}
+            raise
+        common = {"prefix": prefix, "group": group, "api_version": version, "client": self._client}
+        served = {
+            item["kind"]: Resource(
+                **common, kind=item["kind"], name=item["name"], namespaced=item["namespaced"]
+            )
+            for item in _body(answer)["resources"]
+            if "/" not in item["name"]
+        }
+        self._groups[api_version] = served
+        return served
+
+
+def _connect(settings: ProviderSettings) -> ApiClient:
+    configuration = Configuration()
+    configuration.connection_pool_maxsize = CONNECTIONS
+    # Every request of ours may be repeated: reads, apply, and delete by uid.
+    configuration.retries = urllib3.Retry(
+        4, backoff_factor=0.2, allowed_methods=None, status_forcelist=(429, 503)
+    )
+    try:
+        kube_config.load_kube_config_from_dict(
+            settings.kubeconfig_document(), client_configuration=configuration, temp_file_path=None
+        )
+        context = _tls(configuration)
+    except (ConfigException, OSError, ValueError, KeyError, ssl.SSLError) as error:
+        raise ProblemError(
+            f"the kubeconfig cannot be used: {error}. Try it: `kubectl --kubeconfig FILE get namespaces`"
+        ) from error
+    finally:
+        # The client keeps inline keys in files of /tmp until it exits; the engine kills plugins, so they would stay.
+        kube_config._cleanup_temp_files()
+    client = ApiClient(configuration)
+    if context is not None:
+        files = dict.fromkeys(("ca_certs", "ca_cert_data", "cert_file", "key_file"))
+        client.rest_client.pool_manager.connection_pool_kw.update(files, ssl_context=context)
+    return client
+
+
+def _tls(configuration: Configuration) -> ssl.SSLContext | None:
+    if not configuration.host.startswith("https"):
+        return None
+    context = ssl.create_default_context(
+        cafile=configuration.ssl_ca_cert, cadata=getattr(configuration, "ca_cert_data", None)
+    )
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    return context
+
+
+def _limits() -> dict[str, Any]:
+    return {"_request_timeout": TIMEOUT_S}
+
+
+def _body(answer: Any) -> Any:
+    return json.loads(answer.data)
+
+
+def _warnings(answer: Any) -> list[str]:
+    """Texts of the `Warning: 299 - "text"` headers."""
+    lines = answer.headers.getlist("Warning") if hasattr(answer.headers, "getlist") else []
+    return [line.split('"')[1] if line.count('"') > 1 else line for line in lines]
+
+
+def _about(kind: Kind, namespace: str, name: str) -> str:
+    return f"{kind.name} {namespace}/{name}" if namespace else f"{kind.name} {name}"
+
+
+def _cause(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    while isinstance(reason, BaseException) and getattr(reason, "reason", None):
+        reason = reason.reason
+    text = str(reason or error)
+    return text.rpartition(": ")[2] if "Errno" in text else " ".join(text.split())
