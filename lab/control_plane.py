@@ -123,13 +123,13 @@ class ScratchControlPlane:
             arguments = [
                 part.replace("{dir}", str(folder)).replace("{root}", str(self.directory)) for part in command
             ]
+            # pdeathsig: a test that is killed takes its control plane with it.
             self._children[name] = subprocess.Popen(
-                arguments,
+                ["setpriv", "--pdeathsig", "TERM", *arguments],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 cwd=folder,
-                preexec_fn=_die_with_parent,
             )
 
     def _end(self, name: str) -> None:
@@ -270,10 +270,3 @@ def _write(path: Path, content: str) -> None:
 def _rss_mib(pid: int) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) // 1024
-
-
-def _die_with_parent() -> None:
-    """Linux: a test that is killed takes its control plane with it."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

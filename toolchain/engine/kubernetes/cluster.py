@@ -35,18 +35,21 @@ class Cluster:
         client = _connect(settings)
         self.server: str = client.configuration.host
         self.client = DynamicClient(client, discoverer=_Discovery)
+        self._discovery: Any = self.client.resources
 
     def resource(self, kind: Kind) -> Resource:
         """Raises KindMissingError when the API server does not serve the kind."""
         with self._answered(f"{kind.api_version} {kind.name}"):
-            return self.client.resources.get(api_version=kind.api_version, kind=kind.name)
+            return self._discovery.get(api_version=kind.api_version, kind=kind.name)
 
     def read(self, kind: Kind, name: str, namespace: str) -> Object | None:
         """The object, None when there is none."""
         resource = self.resource(kind)
         try:
             with self._answered(_about(kind, namespace, name)):
-                return _body(resource.get(name=name, namespace=namespace, serialize=False, **_limits()))
+                return _body(
+                    self.client.get(resource, name=name, namespace=namespace, serialize=False, **_limits())
+                )
         except RefusedError as refusal:
             if refusal.status == 404:
                 return None
@@ -56,7 +59,9 @@ class Cluster:
         wanted = ",".join(f"{key}={value}" for key, value in selector.items())
         resource = self.resource(Kind("v1", "Pod"))
         with self._answered(f"pods of {namespace}"):
-            found = resource.get(namespace=namespace, label_selector=wanted, serialize=False, **_limits())
+            found = self.client.get(
+                resource, namespace=namespace, label_selector=wanted, serialize=False, **_limits()
+            )
             return _body(found)["items"]
 
     def apply(
@@ -65,7 +70,8 @@ class Cluster:
         """The object as the server made it, and the server's warnings."""
         metadata = body["metadata"]
         with self._answered(_about(kind, metadata.get("namespace", ""), metadata["name"])):
-            answer = self.resource(kind).server_side_apply(
+            answer = self.client.server_side_apply(
+                self.resource(kind),
                 body=body,
                 name=metadata["name"],
                 namespace=metadata.get("namespace"),
@@ -84,8 +90,13 @@ class Cluster:
             options["preconditions"] = {"uid": uid}
         try:
             with self._answered(_about(kind, namespace, name)):
-                self.resource(kind).delete(
-                    name=name, namespace=namespace, body=options, serialize=False, **_limits()
+                self.client.delete(
+                    self.resource(kind),
+                    name=name,
+                    namespace=namespace,
+                    body=options,
+                    serialize=False,
+                    **_limits(),
                 )
         except RefusedError as refusal:
             if refusal.status == 404 or (refusal.status == 409 and "UID" in refusal.message):
@@ -160,12 +171,15 @@ def _connect(settings: ProviderSettings) -> ApiClient:
             f"the kubeconfig cannot be used: {error}. Try it: `kubectl --kubeconfig FILE get namespaces`"
         ) from error
     finally:
-        # The client keeps inline keys in files of /tmp until it exits; the engine kills plugins, so they would stay.
+        # The client keeps inline keys in files of /tmp until it exits; the engine kills plugins, so
+        # they would stay.
         kube_config._cleanup_temp_files()
     client = ApiClient(configuration)
     if context is not None:
-        files = dict.fromkeys(("ca_certs", "ca_cert_data", "cert_file", "key_file"))
-        client.rest_client.pool_manager.connection_pool_kw.update(files, ssl_context=context)
+        pool: dict[str, Any] = client.rest_client.pool_manager.connection_pool_kw
+        for name in ("ca_certs", "ca_cert_data", "cert_file", "key_file"):
+            pool.pop(name, None)
+        pool["ssl_context"] = context
     return client
 
 
@@ -202,8 +216,7 @@ def _about(kind: Kind, namespace: str, name: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    reason = getattr(error, "reason", None)
-    while isinstance(reason, BaseException) and getattr(reason, "reason", None):
-        reason = reason.reason
-    text = str(reason or error)
+    while isinstance(inner := getattr(error, "reason", None), BaseException):
+        error = inner
+    text = str(error)
     return text.rpartition(": ")[2] if "Errno" in text else " ".join(text.split())

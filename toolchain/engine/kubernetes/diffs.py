@@ -39,7 +39,7 @@ def drifted(inputs: Value, before: Value, now: Value) -> Value:
     Where the live value did not change, the input stands as the program wrote it ("1000m" though the
     server keeps "1"). Items that others added to a list of named objects are not ours, and are left out.
     """
-    if before == now or inputs == now:
+    if now in (before, inputs):
         return inputs
     if isinstance(inputs, dict) and isinstance(now, dict):
         was = before if isinstance(before, dict) else {}

@@ -8,17 +8,62 @@ from .wire import Value
 __all__ = ["Kind", "force_new", "kind_of"]
 
 SELECTOR = ("spec.selector",)
-VOLUME_SOURCES = (
-    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker gcePersistentDisk "
-    "glusterfs hostPath iscsi local nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO storageos "
-    "vsphereVolume"
-).split()
-POD_FIELDS = (
-    "affinity automountServiceAccountToken containers dnsConfig dnsPolicy enableServiceLinks hostAliases hostIPC "
-    "hostNetwork hostPID hostname imagePullSecrets initContainers nodeName nodeSelector overhead preemptionPolicy "
-    "priority priorityClassName readinessGates restartPolicy runtimeClassName schedulerName securityContext "
-    "serviceAccount serviceAccountName shareProcessNamespace subdomain terminationGracePeriodSeconds volumes"
-).split()
+VOLUME_SOURCES = [
+    "awsElasticBlockStore",
+    "azureDisk",
+    "azureFile",
+    "cephfs",
+    "cinder",
+    "csi",
+    "fc",
+    "flexVolume",
+    "flocker",
+    "gcePersistentDisk",
+    "glusterfs",
+    "hostPath",
+    "iscsi",
+    "local",
+    "nfs",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "quobyte",
+    "rbd",
+    "scaleIO",
+    "storageos",
+    "vsphereVolume",
+]
+POD_FIELDS = [
+    "affinity",
+    "automountServiceAccountToken",
+    "containers",
+    "dnsConfig",
+    "dnsPolicy",
+    "enableServiceLinks",
+    "hostAliases",
+    "hostIPC",
+    "hostNetwork",
+    "hostPID",
+    "hostname",
+    "imagePullSecrets",
+    "initContainers",
+    "nodeName",
+    "nodeSelector",
+    "overhead",
+    "preemptionPolicy",
+    "priority",
+    "priorityClassName",
+    "readinessGates",
+    "restartPolicy",
+    "runtimeClassName",
+    "schedulerName",
+    "securityContext",
+    "serviceAccount",
+    "serviceAccountName",
+    "shareProcessNamespace",
+    "subdomain",
+    "terminationGracePeriodSeconds",
+    "volumes",
+]
 
 # (group, kind) -> paths. What the official plugin lists, plus what the API server never lets change.
 FORCE_NEW: dict[tuple[str, str], tuple[str, ...]] = {
@@ -91,8 +136,8 @@ def kind_of(token: str, inputs: dict[str, Value]) -> Kind:
     family = api_version.split("/")[0]
     if family in NOT_SERVED:
         raise ProblemError(
-            f"{token}: {NOT_SERVED[family]} are not served by the bundled kubernetes plugin yet. Use plain resources, "
-            f"or put the official pulumi-resource-kubernetes on PATH and set SURGE_ENGINE=official"
+            f"{token}: {NOT_SERVED[family]} are not served by the bundled kubernetes plugin yet. "
+            f"Use plain resources, or the official plugin (SURGE_ENGINE=official)"
         )
     given = inputs.get("kind")
     built_in = "." not in family or family.endswith(".k8s.io")
@@ -108,14 +153,17 @@ def kind_of(token: str, inputs: dict[str, Value]) -> Kind:
     return Kind(api_version.removeprefix("core/"), given if isinstance(given, str) else name)
 
 
-def force_new(kind: Kind, inputs: dict[str, Value], *, mutable: frozenset[str]) -> tuple[str, ...]:
+def force_new(
+    kind: Kind, inputs: dict[str, Value], live: dict[str, Value], *, mutable: frozenset[str]
+) -> tuple[str, ...]:
     """Dotted paths whose change replaces the object.
 
-    mutable: kinds (ConfigMap, Secret) whose data may change in place, unless they are `immutable: true`.
+    mutable: kinds (ConfigMap, Secret) whose data may change in place, unless inputs or the live object
+    are `immutable: true`.
     """
     paths = ("kind", "metadata.name", "metadata.namespace", *FORCE_NEW.get((kind.group, kind.name), ()))
     if kind.group == "" and kind.name in {"ConfigMap", "Secret"}:
-        frozen = inputs.get("immutable") is True or kind.name not in mutable
+        frozen = True in (inputs.get("immutable"), live.get("immutable")) or kind.name not in mutable
         data = ("binaryData", "data") if kind.name == "ConfigMap" else ("data", "stringData")
         paths += data if frozen else ()
     return paths

@@ -77,7 +77,8 @@ def with_name(
         return inputs
     if _metadata(inputs).get("generateName"):
         raise ProblemError(
-            "metadata.generateName cannot be used with server-side apply: leave the name out, and it is generated"
+            "metadata.generateName cannot be used with server-side apply: leave the name out, "
+            "and one is generated"
         )
     if is_autonamed(old) and name_of(old):
         name = name_of(old)

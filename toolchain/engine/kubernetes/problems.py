@@ -27,8 +27,8 @@ class ProblemError(Exception):
 class UnreachableError(ProblemError):
     def __init__(self, server: str, why: str) -> None:
         super().__init__(
-            f"Kubernetes API server {server} is unreachable: {why}. Nothing was changed. Check that the cluster "
-            f"runs and that the provider's kubeconfig points to it; if the cluster is gone for good, set "
+            f"Kubernetes API server {server} is unreachable: {why}. Nothing was changed. Check that the "
+            f"cluster runs and that the provider's kubeconfig points to it; if it is gone for good, set "
             f"PULUMI_K8S_DELETE_UNREACHABLE=true to drop its resources from the state"
         )
 

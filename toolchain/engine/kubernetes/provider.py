@@ -1,5 +1,7 @@
 """The ResourceProvider service of the `kubernetes` package."""
 
+# ruff: noqa: N802 (the names are those of the gRPC service)
+
 import functools
 import importlib.metadata
 import json
@@ -12,11 +14,12 @@ import grpc
 from google.protobuf import any_pb2, empty_pb2, struct_pb2
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
+from .applying import Tell
 from .diffs import Change, path_text
-from .operations import Operations, PartialError, Tell
+from .naming import name_of
+from .operations import Asked, Operations, PartialError
 from .problems import ProblemError, redact
 from .settings import ProviderSettings, replaced_by
-from .naming import name_of
 from .wire import decode, encode, reveal, secret_texts
 
 __all__ = ["KubernetesProvider", "Log", "version"]
@@ -65,23 +68,23 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled = Event()
         self._operations = Operations(ProviderSettings(known=False), self._cancelled)
 
-    def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:  # noqa: N802
+    def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=version())
 
-    def GetSchema(self, request: Any, context: Any) -> provider_pb2.GetSchemaResponse:  # noqa: N802
+    def GetSchema(self, request: Any, context: Any) -> provider_pb2.GetSchemaResponse:
         return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": version()}))
 
-    def Cancel(self, request: Any, context: Any) -> empty_pb2.Empty:  # noqa: N802
+    def Cancel(self, request: Any, context: Any) -> empty_pb2.Empty:
         self._cancelled.set()
         return empty_pb2.Empty()
 
     @_answering
-    def CheckConfig(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:  # noqa: N802
+    def CheckConfig(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         ProviderSettings.parse(decode(request.news))
         return provider_pb2.CheckResponse(inputs=request.news)
 
     @_answering
-    def DiffConfig(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:  # noqa: N802
+    def DiffConfig(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:
         old, new = decode(request.olds), decode(request.news)
         changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
         if not changed:
@@ -93,45 +96,46 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
     @_answering
     def Configure(
         self, request: provider_pb2.ConfigureRequest, context: Any
-    ) -> provider_pb2.ConfigureResponse:  # noqa: N802
+    ) -> provider_pb2.ConfigureResponse:
         self._operations = Operations(ProviderSettings.parse(decode(request.args)), self._cancelled)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
     @_answering
-    def Invoke(self, request: provider_pb2.InvokeRequest, context: Any) -> provider_pb2.InvokeResponse:  # noqa: N802
+    def Invoke(self, request: provider_pb2.InvokeRequest, context: Any) -> provider_pb2.InvokeResponse:
         raise ProblemError(
-            f"{request.tok}: functions are not served by the bundled kubernetes plugin yet (Helm and YAML come "
-            f"later). Use plain resources, or the official plugin (SURGE_ENGINE=official)"
+            f"{request.tok}: functions are not served by the bundled kubernetes plugin yet (Helm and YAML "
+            f"come later). Use plain resources, or the official plugin (SURGE_ENGINE=official)"
         )
 
     @_answering
     def Construct(
         self, request: provider_pb2.ConstructRequest, context: Any
-    ) -> provider_pb2.ConstructResponse:  # noqa: N802
+    ) -> provider_pb2.ConstructResponse:
         raise ProblemError(
-            f"{request.type}: components are not served by the bundled kubernetes plugin yet (Helm charts, YAML and "
-            f"Kustomize come later). Use plain resources, or the official plugin (SURGE_ENGINE=official)"
+            f"{request.type}: components are not served by the bundled kubernetes plugin yet (Helm charts, "
+            f"YAML and Kustomize come later). Use plain resources, or the official plugin "
+            f"(SURGE_ENGINE=official)"
         )
 
     @_answering
-    def Check(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:  # noqa: N802
+    def Check(self, request: provider_pb2.CheckRequest, context: Any) -> provider_pb2.CheckResponse:
         name = request.name or request.urn.rpartition("::")[2]
         inputs = self._operations.check(
             _token(request),
             name,
             decode(request.olds),
             decode(request.news),
-            request.randomSeed,
-            _proposed(request),
+            seed=request.randomSeed,
+            proposed=_proposed(request),
         )
         return provider_pb2.CheckResponse(inputs=encode(inputs))
 
     @_answering
-    def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:  # noqa: N802
+    def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:
         plan = self._operations.diff(
-            _token(request), decode(request.olds), decode(request.news), list(request.ignoreChanges)
+            _token(request), decode(request.olds), decode(request.news), tuple(request.ignoreChanges)
         )
         some = provider_pb2.DiffResponse.DIFF_SOME if plan.changes else provider_pb2.DiffResponse.DIFF_NONE
         return provider_pb2.DiffResponse(
@@ -144,48 +148,31 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     @_answering
-    def Create(self, request: provider_pb2.CreateRequest, context: Any) -> provider_pb2.CreateResponse:  # noqa: N802
-        identifier, outputs = self._operations.create(
-            _token(request),
-            decode(request.properties),
-            request.timeout,
-            preview=request.preview,
-            tell=self._tell(request),
-        )
+    def Create(self, request: provider_pb2.CreateRequest, context: Any) -> provider_pb2.CreateResponse:
+        asked = Asked(self._tell(request), request.timeout, request.preview)
+        identifier, outputs = self._operations.create(_token(request), decode(request.properties), asked)
         return provider_pb2.CreateResponse(id=identifier, properties=encode(outputs))
 
     @_answering
-    def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> provider_pb2.UpdateResponse:  # noqa: N802
-        outputs = self._operations.update(
-            _token(request),
-            decode(request.olds),
-            decode(request.news),
-            request.timeout,
-            ignored=list(request.ignoreChanges),
-            preview=request.preview,
-            tell=self._tell(request),
-        )
+    def Update(self, request: provider_pb2.UpdateRequest, context: Any) -> provider_pb2.UpdateResponse:
+        asked = Asked(self._tell(request), request.timeout, request.preview, tuple(request.ignoreChanges))
+        outputs = self._operations.update(_token(request), decode(request.olds), decode(request.news), asked)
         return provider_pb2.UpdateResponse(properties=encode(outputs))
 
     @_answering
-    def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:  # noqa: N802
-        found = self._operations.read(
-            _token(request),
-            request.id,
-            decode(request.properties),
-            decode(request.inputs),
-            self._tell(request),
-        )
+    def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:
+        state, inputs = decode(request.properties), decode(request.inputs)
+        asked = Asked(self._tell(request))
+        found = self._operations.read(_token(request), request.id, state, inputs, asked)
         if found is None:
             return provider_pb2.ReadResponse()
         outputs, inputs = found
         return provider_pb2.ReadResponse(id=request.id, properties=encode(outputs), inputs=encode(inputs))
 
     @_answering
-    def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:  # noqa: N802
-        self._operations.delete(
-            _token(request), request.id, decode(request.properties), request.timeout, self._tell(request)
-        )
+    def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> empty_pb2.Empty:
+        asked = Asked(self._tell(request), request.timeout)
+        self._operations.delete(_token(request), request.id, decode(request.properties), asked)
         return empty_pb2.Empty()
 
     def _tell(self, request: Any) -> Tell:

@@ -232,8 +232,8 @@ def _one_wait_for(text: str) -> Rule:
     )
     if path is None:
         raise ProblemError(
-            f"annotation {WAIT_FOR}: {text!r} is not understood. Write condition=Ready, condition=Ready=False, "
-            f"jsonpath={{.status.phase}} or jsonpath={{.status.phase}}=Running"
+            f"annotation {WAIT_FOR}: {text!r} is not understood. Write condition=Ready, "
+            f"condition=Ready=False, jsonpath={{.status.phase}} or jsonpath={{.status.phase}}=Running"
         )
     steps = re.findall(r"\.([\w-]+)|\[(\d+)\]|\['([^']+)'\]", path[1])
     wanted = path[2]

@@ -13,6 +13,8 @@ from .wire import UNKNOWN, Value, has_unknown, reveal
 
 __all__ = ["ProviderSettings", "replaced_by"]
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # Property of the provider -> environment variable that stands in for it.
 FLAGS = {
     "deleteUnreachable": "PULUMI_K8S_DELETE_UNREACHABLE",
@@ -55,8 +57,8 @@ class ProviderSettings:
             )
         if plain.get("renderYamlToDirectory"):
             raise ProblemError(
-                "renderYamlToDirectory is not served by the bundled kubernetes plugin: it always talks to a cluster. "
-                "Use the official plugin (SURGE_ENGINE=official)"
+                "renderYamlToDirectory is not served by the bundled kubernetes plugin: it always talks to a "
+                "cluster. Use the official plugin (SURGE_ENGINE=official)"
             )
         flags = {name: _true(plain.get(name, environment.get(stand_in))) for name, stand_in in FLAGS.items()}
         kinds = {"ConfigMap": flags["enableConfigMapMutable"], "Secret": flags["enableSecretMutable"]}
@@ -137,11 +139,11 @@ def _read(kubeconfig: str) -> dict[str, Value]:
             text = path.read_text()
         except OSError as error:
             raise ProblemError(
-                f"{origin} cannot be read: {error.strerror}. Give the provider a kubeconfig (content or path), "
-                f"or set KUBECONFIG"
+                f"{origin} cannot be read: {error.strerror}. Give the provider a kubeconfig "
+                f"(content or path), or set KUBECONFIG"
             ) from error
     try:
-        document = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        document = yaml.load(text, Loader=LOADER)  # noqa: S506 (both loaders are safe ones)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1})" if mark else ""

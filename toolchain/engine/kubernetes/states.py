@@ -86,7 +86,7 @@ def live_in(state: dict[str, Value]) -> dict[str, Value]:
 
 
 def imported_inputs(live: dict[str, Value]) -> dict[str, Value]:
-    """The inputs of an object that no program has described yet: all of it but status and what controllers wrote."""
+    """The inputs of an object that no program described yet: all but status and what controllers wrote."""
     inputs = from_program(live)
     metadata = inputs.get("metadata", {})
     annotations = {

@@ -36,7 +36,7 @@ class Wait:
 
 
 def timeout_s(kind: Kind, inputs: Object, custom_s: float) -> float:
-    """The resource's customTimeouts (0 when unset), else its annotation, else the kind's default. 0: do not wait."""
+    """Seconds to wait, 0 for not at all: custom_s (0 when unset), else the annotation, else the default."""
     if annotation(inputs, SKIP_AWAIT) == "true":
         return 0.0
     text = annotation(inputs, TIMEOUT)
@@ -58,6 +58,7 @@ def until_ready(cluster: Cluster, kind: Kind, live: Object, rule: Rule, wait: Wa
 
     progress, live = _repeat((rule(live, cluster.read), live), look, wait)
     if progress.state == "ready":
+        wait.report("ready")
         return live
     message, why = _failure(kind, live, progress, wait), [] if kind.name == "Pod" else _why(cluster, live)
     if wait.cancelled.is_set():
@@ -66,7 +67,7 @@ def until_ready(cluster: Cluster, kind: Kind, live: Object, rule: Rule, wait: Wa
 
 
 def until_gone(cluster: Cluster, kind: Kind, live: Object, wait: Wait) -> None:
-    """Returns when the object is gone, or another one is in its place. Raises NotReadyError saying what holds it."""
+    """Returns when the object is gone, or another one in its place. Raises NotReadyError: what holds it."""
     metadata = live["metadata"]
     name, namespace = metadata["name"], metadata.get("namespace", "")
 
@@ -144,7 +145,7 @@ def _holders(kind: Kind, live: Object) -> str:
     if finalizers == ["foregroundDeletion"]:
         return "its dependents go first: the garbage collector of kube-controller-manager is at it"
     return (
-        f"held by finalizer {', '.join(finalizers)}, which its controller has to remove; if that controller is gone: "
-        f"kubectl patch {kind.name.lower()} {place}{metadata['name']} --type=merge -p "
+        f"held by finalizer {', '.join(finalizers)}, which its controller has to remove; if that "
+        f"controller is gone: kubectl patch {kind.name.lower()} {place}{metadata['name']} --type=merge -p "
         """'{"metadata":{"finalizers":null}}'"""
     )

@@ -27,7 +27,7 @@ __all__ = [
 Value = Any
 
 SIGNATURE = "4dabf18193072939515e22adb298388d"
-SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  the wire's mark of a secret, not one
+SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 (the mark of a secret, not one)
 OUTPUT = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 RESOURCE = "5cf8f73096256a8f31e491e813e4eb8e"
 UNKNOWN_TEXT = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
@@ -185,7 +185,7 @@ def _decode_struct(struct: struct_pb2.Struct) -> Value:
     )
 
 
-def _encode(value: Value) -> struct_pb2.Value:
+def _encode(value: Value) -> struct_pb2.Value:  # noqa: PLR0911 (one for each form of a value)
     match value:
         case None:
             return struct_pb2.Value(null_value=struct_pb2.NULL_VALUE)
