@@ -68,7 +68,9 @@ class LocalBroker(pulumi.ComponentResource):
     def _url(self, role: str) -> pulumi.Output[str]:
         return pulumi.Output.secret(
             self._passwords[role].apply(
-                lambda password: f"amqp://{role}:{password}@127.0.0.1:{self._args.host.ports.amqp}/{topology.VHOST}"
+                lambda password: (
+                    f"amqp://{role}:{password}@127.0.0.1:{self._args.host.ports.amqp}/{topology.VHOST}"
+                )
             )
         )
 

@@ -47,7 +47,9 @@ class FilterService(pulumi.ComponentResource):
     reset a fleet in the middle of a spike.
     """
 
-    def __init__(self, name: str, args: FilterServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: FilterServiceArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("surge:fleet:FilterService", name, None, opts)
         shared = args.shared
         labels = {"surge.dev/filter": name}
@@ -61,7 +63,10 @@ class FilterService(pulumi.ComponentResource):
             metadata=metadata,
             spec={
                 "selector": {"match_labels": labels},
-                "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": "25%"}},
+                "strategy": {
+                    "type": "RollingUpdate",
+                    "rolling_update": {"max_unavailable": 0, "max_surge": "25%"},
+                },
                 "template": {
                     "metadata": {"labels": labels, "annotations": _simulation(args.filter, shared)},
                     "spec": _pod(args.filter, shared),
@@ -113,7 +118,9 @@ def _pod(item: Filter, shared: Shared) -> k8s.core.v1.PodSpecArgsDict:
         "node_selector": {"surge.dev/pool": "gpu"},
         "security_context": {"run_as_non_root": True, "seccomp_profile": {"type": "RuntimeDefault"}},
         "containers": [_worker(item, shared)],
-        "volumes": [{"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}}],
+        "volumes": [
+            {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}}
+        ],
     }
 
 

@@ -39,7 +39,8 @@ def apply(
 ) -> list[pulumi.Resource]:
     """A resource per object, named after its kind and name."""
     return [
-        _Object(f"{prefix}-{item['kind']}-{item['metadata']['name']}".lower(), item, opts) for item in documents
+        _Object(f"{prefix}-{item['kind']}-{item['metadata']['name']}".lower(), item, opts)
+        for item in documents
     ]
 
 

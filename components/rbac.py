@@ -27,7 +27,9 @@ def cluster_role(
     opts: pulumi.ResourceOptions,
 ) -> list[pulumi.Resource]:
     """A ClusterRole of `name` and its binding to `user`. paths: URLs it may GET, such as /metrics."""
-    urls: list[k8s.rbac.v1.PolicyRuleArgsDict] = [{"non_resource_urls": list(paths), "verbs": ["get"]}] if paths else []
+    urls: list[k8s.rbac.v1.PolicyRuleArgsDict] = (
+        [{"non_resource_urls": list(paths), "verbs": ["get"]}] if paths else []
+    )
     role = k8s.rbac.v1.ClusterRole(
         name,
         metadata={"name": name},

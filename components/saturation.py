@@ -14,12 +14,11 @@ from components.clusters.outputs import ClusterOutputs
 from components.platform.keda import NAMESPACE as KEDA_NAMESPACE
 from providers.surge.resources import Process, Ready
 from surge.model import Filter
-from surge.policy.demand import beta_of
+from surge.policy.demand import BETA, WINDOWS_S
 
 __all__ = ["LocalSaturation", "LocalSaturationArgs", "SaturationOutputs"]
 
 AUTHENTICATION = "saturation"
-WINDOWS_S = (15, 60, 300)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,9 @@ class LocalSaturationArgs:
 class LocalSaturation(pulumi.ComponentResource):
     """The server as a process on loopback, over TLS, behind a bearer token."""
 
-    def __init__(self, name: str, args: LocalSaturationArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LocalSaturationArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("surge:saturation:Local", name, None, opts)
         self._name = name
         self._args = args
@@ -136,7 +137,7 @@ def filters_file(filters: Sequence[Filter], host: LocalHost) -> dict[str, object
                 "slots": item.slots,
                 "service_s": host.scale.wall(item.service_s),
                 "drain_s": host.scale.wall(item.drain_s),
-                "beta": beta_of(item.service_class),
+                "beta": BETA[item.service_class],
             }
             for item in filters
         ]

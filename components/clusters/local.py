@@ -168,7 +168,11 @@ class LocalCluster(pulumi.ComponentResource):
                 Rule("", ["nodes", "pods"], ["get", "list", "watch", "patch", "update", "delete"]),
                 Rule("", ["nodes/status", "pods/status"], ["patch", "update"]),
                 Rule("", ["events"], ["create", "patch", "update"]),
-                Rule("coordination.k8s.io", ["leases"], ["get", "list", "watch", "create", "patch", "update", "delete"]),
+                Rule(
+                    "coordination.k8s.io",
+                    ["leases"],
+                    ["get", "list", "watch", "create", "patch", "update", "delete"],
+                ),
             ],
             opts=self._in_cluster(),
         )
@@ -190,7 +194,11 @@ class LocalCluster(pulumi.ComponentResource):
                 f"{self._name}-gpu-{number}",
                 metadata={
                     "name": f"gpu-{number}",
-                    "labels": {"kubernetes.io/hostname": f"gpu-{number}", "kubernetes.io/os": "linux", **GPU_POOL},
+                    "labels": {
+                        "kubernetes.io/hostname": f"gpu-{number}",
+                        "kubernetes.io/os": "linux",
+                        **GPU_POOL,
+                    },
                     "annotations": {"lab.surge.dev/gpus": str(self._args.gpus_per_node)},
                 },
                 opts=self._in_cluster(depends_on),

@@ -38,7 +38,9 @@ class LocalKeda(pulumi.ComponentResource):
         config = Path(args.host.tools).parent / "keda"
         child = args.cluster.child_of(self)
         self.definitions = apply(name, read(config / "crd" / "bases"), opts=child)
-        objects = [item for folder in OBJECTS for item in read(config / folder) if item["kind"] not in NOT_HERE]
+        objects = [
+            item for folder in OBJECTS for item in read(config / folder) if item["kind"] not in NOT_HERE
+        ]
         namespaces = apply(name, [item for item in objects if item["kind"] == "Namespace"], opts=child)
         self.namespace = namespaces[0]
         rest = args.cluster.child_of(self, namespaces)
@@ -99,7 +101,11 @@ class LocalKeda(pulumi.ComponentResource):
         service = k8s.core.v1.Service(
             f"{self._name}-adapter",
             metadata={"name": name, "namespace": NAMESPACE},
-            spec={"type": "ExternalName", "external_name": "localhost", "ports": [{"name": "https", "port": port}]},
+            spec={
+                "type": "ExternalName",
+                "external_name": "localhost",
+                "ports": [{"name": "https", "port": port}],
+            },
             opts=self._args.cluster.child_of(self, [self.namespace]),
         )
         return k8s.apiregistration.v1.APIService(

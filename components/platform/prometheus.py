@@ -25,7 +25,9 @@ class LocalPrometheusArgs:
 
 
 class LocalPrometheus(pulumi.ComponentResource):
-    def __init__(self, name: str, args: LocalPrometheusArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, args: LocalPrometheusArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("surge:platform:LocalPrometheus", name, None, opts)
         host = args.host
         rights = cluster_role(
@@ -45,7 +47,9 @@ class LocalPrometheus(pulumi.ComponentResource):
             "prometheus",
             prometheus.command(host.ports.prometheus, retention=args.retention),
             files={
-                "prometheus.yml": prometheus.configuration(host.ports, scrape_s=host.scale.wall(args.scrape_s)),
+                "prometheus.yml": prometheus.configuration(
+                    host.ports, scrape_s=host.scale.wall(args.scrape_s)
+                ),
                 "ca.crt": host.pki.authority.certificate,
                 "client.crt": user.certificate,
                 "client.key": user.private_key,

@@ -77,7 +77,7 @@ def apiserver(tools: str, ports: Ports) -> list[str]:
 
 
 def controller_manager(tools: str, ports: Ports, *, hpa_sync_s: float, hpa_down_window_s: float) -> list[str]:
-    """hpa_sync_s, hpa_down_window_s: wall seconds between two looks of the HPA, and its default down window."""
+    """hpa_sync_s, hpa_down_window_s: wall seconds between two looks of the HPA, its default down window."""
     return [
         f"{tools}/kube-controller-manager",
         *_kubeconfigs(),

@@ -30,7 +30,12 @@ def configuration(ports: Ports, *, scrape_s: float) -> str:
         _job("keda", ports.keda_operator_metrics),
         _job("kwok", ports.kwok),
         # The API server tells some 20,000 series of itself; these are the ones our boards ask for.
-        _job("apiserver", ports.apiserver, tls=client, keep="apiserver_request_total|apiserver_current_inflight.*"),
+        _job(
+            "apiserver",
+            ports.apiserver,
+            tls=client,
+            keep="apiserver_request_total|apiserver_current_inflight.*",
+        ),
     ]
     interval = f"{round(scrape_s * 1000)}ms"
     settings = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}

@@ -38,7 +38,7 @@ def of_filters(queues: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
 
 
 def users(passwords: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The roles among `passwords`, each with the least it needs (configure, write, read: patterns of names)."""
+    """The roles among `passwords`, each with the least it needs: patterns of names it may touch."""
     return [{"name": role, "password": password, **RIGHTS[role]} for role, password in passwords.items()]
 
 

@@ -1,0 +1,96 @@
+"""An engine for tests that records what a program asks for, and refuses what the real one would."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.proto import resource_pb2
+
+__all__ = ["Recorded", "RecordingMonitor", "record"]
+
+TOKEN = re.compile(r"^(surge:[a-z]+:[A-Z]\w+|pulumi:(providers:\w+|pulumi:Stack)|\w+:[\w./-]+:\w+)$")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One resource as it was registered. inputs: camelCase, as on the wire."""
+
+    urn: str
+    token: str
+    name: str
+    parent: str
+    custom: bool
+    inputs: dict[str, Any]
+    dependencies: list[str]
+    provider: str
+    deleted_with: str
+
+
+@dataclass
+class RecordingMonitor:
+    """What `record` returns. outputs_of: the components that registered their outputs."""
+
+    resources: dict[str, Recorded] = field(default_factory=dict)
+    outputs_of: set[str] = field(default_factory=set)
+
+    def named(self, token: str, name: str) -> Recorded:
+        [found] = [item for item in self.resources.values() if (item.token, item.name) == (token, name)]
+        return found
+
+    def of(self, token: str) -> list[Recorded]:
+        return [item for item in self.resources.values() if item.token == token]
+
+
+class _Mocks(mocks.Mocks):
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        made: dict[str, Any] = dict(args.inputs)
+        if args.typ.startswith("random:"):
+            made["result"] = f"{args.name}-result"
+        if args.typ.startswith("surge:pki:"):
+            made |= {"certificate": f"{args.name} certificate", "privateKey": f"{args.name} key"}
+        return f"{args.name}-id", made
+
+    def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"no invoke expected, got {args.token}")
+
+
+class _Monitor(mocks.MockMonitor):
+    def __init__(self, seen: RecordingMonitor) -> None:
+        super().__init__(_Mocks())
+        self._seen = seen
+
+    def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 -- gRPC's name
+        response = super().RegisterResource(request)
+        if not TOKEN.match(request.type):
+            raise AssertionError(f"{request.type} is no type token")
+        if response.urn in self._seen.resources:
+            raise AssertionError(f"duplicate URN {response.urn}: the real engine would refuse the program")
+        self._seen.resources[response.urn] = Recorded(
+            urn=response.urn,
+            token=request.type,
+            name=request.name,
+            parent=request.parent,
+            custom=request.custom,
+            inputs=rpc.deserialize_properties(request.object, keep_unknowns=True),
+            dependencies=list(request.dependencies),
+            provider=request.provider,
+            deleted_with=request.deletedWith,
+        )
+        return response
+
+    def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802
+        self._seen.outputs_of.add(request.urn)
+        return super().RegisterResourceOutputs(request)
+
+
+def record(program: Callable[[], object], *, project: str = "surge", stack: str = "test") -> RecordingMonitor:
+    """Run `program` to its end, every registration and every apply, and return what it asked for.
+
+    Raises what the program raised, also inside an apply.
+    """
+    seen = RecordingMonitor()
+    mocks.set_mocks(_Mocks(), project=project, stack=stack, preview=False, monitor=_Monitor(seen))
+    mocks.test(lambda: program() and None)()
+    return seen
