@@ -3,7 +3,6 @@
 from surge.model.catalogue import Catalogue
 from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
-from surge.model.saturation import saturation_filters
 from surge.model.settings import Broker, Cluster, Prometheus, Saturation, Settings
 
 __all__ = [
@@ -15,5 +14,4 @@ __all__ = [
     "Prometheus",
     "Saturation",
     "Settings",
-    "saturation_filters",
 ]

@@ -1,0 +1,64 @@
+"""`/metrics`: what is in the snapshot at the moment of the scrape, so removed filters vanish."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from metrics_server.sampler import Sampler
+from metrics_server.snapshot import Row
+
+__all__ = ["SaturationCollector", "exposition"]
+
+PREFIX = "surge_saturation_"
+GAUGES = {
+    "active_ratio": ("Busy share of all worker slots", lambda row: row.active_ratio),
+    "active_ratio_raw": ("Unacked messages per consumer, unclamped", lambda row: row.active_ratio_raw),
+    "desired_workers": ("Workers the filter needs now", lambda row: row.demand.desired_workers),
+    "offered_load": ("Busy slots that the arrivals need", lambda row: row.demand.offered_load),
+    "unacked": ("Messages workers hold", lambda row: row.counts.unacked),
+    "consumers": ("Consumers of the queue", lambda row: row.counts.consumers),
+    "ready": ("Messages that wait", lambda row: row.counts.ready),
+}
+
+
+class SaturationCollector(Collector):
+    """Gauges of every fresh filter; the age of every filter with numbers, fresh or not."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    def collect(self) -> Iterator[Metric]:
+        snapshot, now = self.sampler.snapshot, self.sampler.clock()
+        fresh: list[tuple[str, Row]] = list(snapshot.all_fresh(now, self.sampler.config.stale_s))
+        for name, (text, value) in GAUGES.items():
+            family = GaugeMetricFamily(PREFIX + name, text, labels=["filter"])
+            for filter_name, row in fresh:
+                family.add_metric([filter_name], value(row))
+            yield family
+        ages = GaugeMetricFamily(PREFIX + "sample_age_seconds", "Since the read began", labels=["filter"])
+        for filter_name, row in snapshot.rows.items():
+            ages.add_metric([filter_name], now - row.started)
+        yield ages
+        yield GaugeMetricFamily(PREFIX + "filters", "Filters in the catalogue", value=len(snapshot.known))
+        yield GaugeMetricFamily(
+            PREFIX + "unknown_filters", "Filters answered by 503", value=len(snapshot.known) - len(fresh)
+        )
+        yield from self._nodes()
+
+    def _nodes(self) -> Iterator[Metric]:
+        reads = CounterMetricFamily(PREFIX + "reads", "Reads of a broker node", labels=["node", "outcome"])
+        seconds = GaugeMetricFamily(PREFIX + "read_seconds", "Last read with its fold", labels=["node"])
+        for node in self.sampler.nodes:
+            for outcome, count in node.reads.items():
+                reads.add_metric([node.url, outcome], count)
+            seconds.add_metric([node.url], node.read_s)
+        yield reads
+        yield seconds
+
+
+def exposition(registry: CollectorRegistry) -> bytes:
+    """Return the registry in the Prometheus text format."""
+    return generate_latest(registry)

@@ -1,0 +1,196 @@
+"""Frozen settings of one server process, and the two files it follows while it runs: filters and tokens."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "read_filters", "read_tokens"]
+
+MOST_BYTES = 16 * 2**20
+SHORTEST_TOKEN = 16
+
+
+class ConfigError(Exception):
+    """A file of the server is wrong; the message says which, what, and what to write instead."""
+
+
+@dataclass(frozen=True)
+class FilterSpec:
+    """One filter: queue on the broker, messages a worker takes at a time, wall seconds of its law."""
+
+    name: str
+    queue: str
+    slots: int
+    service_s: float
+    drain_s: float
+    beta: float
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings in wall seconds. `nodes`: base URL of each broker node's metrics listener.
+
+    grace_s: how long the server stays up, unready, after SIGTERM.
+    """
+
+    host: str
+    port: int
+    certificate: Path | None
+    key: Path | None
+    token_file: Path
+    nodes: tuple[str, ...]
+    vhost: str
+    sample_s: float
+    stale_s: float
+    windows_s: tuple[float, float, float]
+    filters_file: Path
+    grace_s: float = 1.0
+
+    @classmethod
+    def read(cls, file: Path) -> "Config":
+        """Return the settings in the JSON file; relative paths start at its folder. Raises ConfigError."""
+        given = _object(file)
+        try:
+            return cls._of(given, file.resolve().parent)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ConfigError(f"{file}: {what}") from None
+
+    @classmethod
+    def _of(cls, given: Mapping[str, Any], folder: Path) -> "Config":
+        listen, broker = given["listen"], given["broker"]
+        short, middle, long = (_seconds("windows_s", each) for each in given.get("windows_s", (15, 60, 300)))
+        if not short < middle < long:
+            raise ValueError("windows_s: want three lengths, each longer than the one before")
+        certificate, key = (listen.get(name) for name in ("certificate", "key"))
+        if (certificate is None) != (key is None):
+            raise ValueError("listen: certificate and key belong together")
+        sample, stale = _seconds("sample_s", given["sample_s"]), _seconds("stale_s", given["stale_s"])
+        if stale < 2 * sample:
+            raise ValueError(f"stale_s {stale:g} is less than two samples of {sample:g} s")
+        return cls(
+            host=str(listen["host"]),
+            port=_port(listen["port"]),
+            certificate=None if certificate is None else folder / certificate,
+            key=None if key is None else folder / key,
+            token_file=folder / given["token_file"],
+            nodes=_nodes(broker["nodes"]),
+            vhost=_label("broker.vhost", broker["vhost"]),
+            sample_s=sample,
+            stale_s=stale,
+            windows_s=(short, middle, long),
+            filters_file=folder / given["filters_file"],
+            grace_s=float(given.get("grace_s", cls.grace_s)),
+        )
+
+
+@dataclass
+class Followed:
+    """A file that may be replaced at any time. `changed()` is its content when it is new, else None."""
+
+    file: Path
+    _mark: tuple[int, int, int] | None = field(default=None, repr=False)
+    _content: bytes | None = field(default=None, repr=False)
+
+    def changed(self) -> bytes | None:
+        """Raises ConfigError when the file cannot be read; a later call tries again."""
+        try:
+            state = self.file.stat()
+            mark = (state.st_ino, state.st_mtime_ns, state.st_size)
+            if mark == self._mark:
+                return None
+            if state.st_size > MOST_BYTES:
+                raise ConfigError(f"{self.file}: larger than {MOST_BYTES // 2**20} MiB")
+            content = self.file.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{self.file}: cannot be read: {error.strerror}") from None
+        self._mark = mark
+        if content == self._content:
+            return None
+        self._content = content
+        return content
+
+
+def read_filters(content: bytes, name: str = "filters_file") -> dict[str, FilterSpec]:
+    """Return the filters by name. Raises ConfigError when anything in `content` is wrong."""
+    try:
+        entries = json.loads(content)["filters"]
+        specs = [_filter(entry) for entry in entries]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"{name}: {what}") from None
+    by_name = {spec.name: spec for spec in specs}
+    if len(by_name) != len(specs) or len({spec.queue for spec in specs}) != len(specs):
+        raise ConfigError(f"{name}: two filters share a name or a queue")
+    return by_name
+
+
+def read_tokens(content: bytes, name: str = "token_file") -> tuple[bytes, ...]:
+    """Return the one or two accepted tokens. Raises ConfigError, which never repeats a token."""
+    tokens = tuple(line.strip() for line in content.splitlines() if line.strip())
+    if not 1 <= len(tokens) <= 2:
+        raise ConfigError(f"{name}: {len(tokens)} tokens: want one, or two while one replaces the other")
+    if any(len(token) < SHORTEST_TOKEN or not token.isascii() for token in tokens):
+        raise ConfigError(f"{name}: a token is not ASCII or shorter than {SHORTEST_TOKEN} signs")
+    return tokens
+
+
+def _object(file: Path) -> Mapping[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: this is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{file}: want a JSON object")
+    return value
+
+
+def _filter(entry: Mapping[str, Any]) -> FilterSpec:
+    slots, beta = entry["slots"], float(entry["beta"])
+    if type(slots) is not int or not 1 <= slots <= 10_000:
+        raise ValueError(f"slots {slots!r}: want a whole number of at least 1")
+    if not (isfinite(beta) and beta >= 0):
+        raise ValueError(f"beta {beta}: want 0 or more")
+    return FilterSpec(
+        name=_label("name", entry["name"]),
+        queue=_label("queue", entry["queue"]),
+        slots=slots,
+        service_s=_seconds("service_s", entry["service_s"]),
+        drain_s=_seconds("drain_s", entry["drain_s"]),
+        beta=beta,
+    )
+
+
+def _label(key: str, text: object) -> str:
+    # RabbitMQ 3.10 does not escape label values: with these signs a name could read as two labels.
+    if not isinstance(text, str) or not text.isprintable() or set(text) & {'"', "\\"}:
+        raise ValueError(f'{key} {str(text)[:60]!r}: want printable text without " and \\')
+    if not 0 < len(text) <= 255:
+        raise ValueError(f"{key}: {len(text)} signs: want 1 to 255")
+    return text
+
+
+def _seconds(key: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value > 0):
+        raise ValueError(f"{key} {value!r}: want seconds, more than 0")
+    return float(value)
+
+
+def _port(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= 65_535:
+        raise ValueError(f"listen.port {value!r}: want 0 to 65535")
+    return value
+
+
+def _nodes(urls: object) -> tuple[str, ...]:
+    if not isinstance(urls, list) or not urls or len(set(urls)) != len(urls):
+        raise ValueError("broker.nodes: want a list of URLs, one per node")
+    for url in urls:
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError(f"broker.nodes: {str(url)[:60]!r} is no http or https URL")
+    return tuple(url.rstrip("/") for url in urls)

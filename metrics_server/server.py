@@ -1,0 +1,153 @@
+"""One server process: startup, main loop, shutdown."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from metrics_server.api import build_app
+from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
+from metrics_server.sampler import Sampler
+
+__all__ = ["SaturationServer"]
+
+log = structlog.get_logger("server")
+
+FOLLOW_S = 1.0
+# Longer than the 90 s for which KEDA keeps an idle connection: else each poll is a new handshake.
+KEEP_ALIVE_S = 120
+SHUTDOWN_S = 10
+
+
+class SaturationServer:
+    """Raises ConfigError at construction when a file it needs is wrong."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.draining = False
+        self.sampling = True
+        self._filters, self._tokens = Followed(config.filters_file), Followed(config.token_file)
+        self._wrong: dict[str, str] = {}
+        self.tokens = read_tokens(self._tokens.changed() or b"", str(config.token_file))
+        self.sampler = Sampler(config)
+        self.sampler.use(read_filters(self._filters.changed() or b"", str(config.filters_file)))
+        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self))
+        self._certificates = None if config.certificate is None else Followed(config.certificate)
+        if self._certificates is not None:
+            self._certificates.changed()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return."""
+        sampling = asyncio.create_task(self.sampler.run(), name="sampler")
+        following = asyncio.create_task(self._follow(), name="files")
+        sampling.add_done_callback(self._sampler_ended)
+        log.info("serving", host=self.config.host, port=self.config.port, filters=len(self.sampler.specs))
+        try:
+            await self.uvicorn.serve()
+        finally:
+            for task in (sampling, following):
+                task.cancel()
+            ended = await asyncio.gather(sampling, following, return_exceptions=True)
+            log.info("ended")
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    def begin_drain(self) -> None:
+        """Tell /readyz first; clients get `grace_s` to notice before the socket closes."""
+        if not self.draining:
+            self.draining = True
+            log.info("draining", grace_s=self.config.grace_s)
+            asyncio.get_running_loop().call_later(self.config.grace_s, self._stop_accepting)
+
+    def _stop_accepting(self) -> None:
+        self.uvicorn.should_exit = True
+
+    def _sampler_ended(self, task: asyncio.Task[None]) -> None:
+        self.sampling = False
+        if not task.cancelled() and task.exception() is not None:
+            log.error("sampler failed", why=repr(task.exception()))
+            self.uvicorn.should_exit = True
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            self._try("filters", self._reload_filters)
+            self._try("tokens", self._reload_tokens)
+            self._try("certificate", self._reload_certificate)
+
+    def _try(self, what: str, reload: Callable[[], bool]) -> None:
+        """A wrong file changes nothing: the last good content stays, and one line says so."""
+        try:
+            if reload():
+                self._wrong.pop(what, None)
+        except (ConfigError, ssl.SSLError, OSError) as error:
+            if self._wrong.get(what) != str(error):
+                self._wrong[what] = str(error)
+                log.warning("file refused, the last good one stays", what=what, why=str(error))
+
+    def _reload_filters(self) -> bool:
+        content = self._filters.changed()
+        if content is None:
+            return False
+        before = self.sampler.snapshot.known
+        self.sampler.use(read_filters(content, str(self.config.filters_file)))
+        known = self.sampler.snapshot.known
+        log.info("filters reloaded", added=sorted(known - before)[:20], removed=sorted(before - known)[:20])
+        return True
+
+    def _reload_tokens(self) -> bool:
+        content = self._tokens.changed()
+        if content is None:
+            return False
+        self.tokens = read_tokens(content, str(self.config.token_file))
+        log.info("tokens reloaded", accepted=len(self.tokens))
+        return True
+
+    def _reload_certificate(self) -> bool:
+        context = self.uvicorn.config.ssl
+        if self._certificates is None or context is None or self._certificates.changed() is None:
+            return False
+        context.load_cert_chain(str(self.config.certificate), str(self.config.key))
+        log.info("certificate reloaded")
+        return True
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn that is told to leave by us: its own handler would close the socket at once."""
+
+    def __init__(self, owner: SaturationServer, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.owner = owner
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.owner.draining and sig == signal.SIGINT:
+            self.force_exit = True
+        elif self.loop is not None:
+            self.loop.call_soon_threadsafe(self.owner.begin_drain)
+
+
+def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(server.sampler, server),
+        host=config.host,
+        port=config.port,
+        ssl_certfile=config.certificate,
+        ssl_keyfile=config.key,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        workers=1,
+    )
