@@ -1,0 +1,316 @@
+"""The bundled kubernetes plugin under the real engine: inline programs, file backend, real API server."""
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pulumi
+import pulumi_kubernetes as k8s
+import pytest
+from pulumi import automation
+
+from lab.control_plane import scratch_control_plane
+
+pytestmark = pytest.mark.local
+
+ROOT = Path(__file__).parent.parent.parent
+TOOLS = ROOT / ".tools"
+BASE_PORT = 23240
+TEXT = "hunter2-and-more"
+
+
+class Stack:
+    """One stack on a file backend of its own; `run` is given the provider's resource options."""
+
+    def __init__(self, directory, kubeconfig):
+        self.directory, self.kubeconfig = directory, kubeconfig
+        backend = f"file://{directory}"
+        self._options = automation.LocalWorkspaceOptions(
+            pulumi_home=str(TOOLS / "pulumi-home"),
+            pulumi_command=automation.PulumiCommand(root=str(TOOLS), skip_version_check=True),
+            project_settings=automation.ProjectSettings(
+                "plugin", "python", backend=automation.ProjectBackend(backend)
+            ),
+            env_vars={
+                "PULUMI_BACKEND_URL": backend,
+                "PULUMI_CONFIG_PASSPHRASE": "test",
+                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+            },
+        )
+        self.stack = automation.create_or_select_stack("dev", "plugin", lambda: None, opts=self._options)
+
+    def program(self, run):
+        def program():
+            provider = k8s.Provider("cluster", kubeconfig=self.kubeconfig)
+            run(pulumi.ResourceOptions(provider=provider))
+
+        self.stack.workspace.program = program
+
+    def up(self, **how):
+        return self.stack.up(**how).summary.resource_changes
+
+    def preview(self):
+        return self.stack.preview(diff=True)
+
+    def state(self):
+        return next(Path(self.directory).rglob("stacks/**/dev.json")).read_text()
+
+
+@pytest.fixture(scope="module")
+def plane():
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{ROOT / 'toolchain' / 'engine' / 'bin'}:{path}"
+    with scratch_control_plane(BASE_PORT, workloads=True) as plane:
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": "n", "annotations": {"kwok.x-k8s.io/node": "fake"}},
+        }
+        kubectl(plane, "apply", "-f", "-", stdin=json.dumps(node))
+        yield plane
+    os.environ["PATH"] = path
+
+
+@pytest.fixture
+def stack(plane):
+    with tempfile.TemporaryDirectory() as directory:
+        stack = Stack(directory, plane.kubeconfig)
+        yield stack
+        stack.stack.destroy()
+
+
+def kubectl(plane, *arguments, stdin=None):
+    command = [TOOLS / "bin" / "kubectl", "--kubeconfig", plane.kubeconfig_path, *arguments]
+    return subprocess.run(command, input=stdin, text=True, check=True, capture_output=True).stdout
+
+
+def pods(labels, **annotations):
+    return {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": {"containers": [{"name": "c", "image": "web:1", "resources": {"limits": {"cpu": "1000m"}}}]},
+    }
+
+
+def web(options, replicas=2, name=None, labels=None, annotations=None, **pod_annotations):
+    labels = labels or {"app": "web"}
+    return k8s.apps.v1.Deployment(
+        "web",
+        metadata={"annotations": annotations or {}} | ({"name": name} if name else {}),
+        spec={
+            "replicas": replicas,
+            "selector": {"match_labels": labels},
+            "template": pods(labels, **pod_annotations),
+        },
+        opts=options,
+    )
+
+
+def test_a_stack_comes_up_stays_the_same_and_goes_away(stack, plane):
+    def run(options):
+        namespace = k8s.core.v1.Namespace("shop", opts=options)
+        labels = {"app": "web"}
+        place = {"namespace": namespace.metadata.name}
+        k8s.core.v1.ConfigMap("settings", metadata=place, data={"a": "1"}, opts=options)
+        deployment = k8s.apps.v1.Deployment(
+            "web",
+            metadata=place,
+            spec={"replicas": 2, "selector": {"match_labels": labels}, "template": pods(labels)},
+            opts=options,
+        )
+        service = k8s.core.v1.Service(
+            "web",
+            metadata=place,
+            spec={"selector": labels, "ports": [{"port": 80}]},
+            opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[deployment])),
+        )
+        pulumi.export("available", deployment.status.available_replicas)
+        pulumi.export("address", service.spec.cluster_ip)
+
+    stack.program(run)
+    assert stack.preview().change_summary == {"create": 6}
+    result = stack.stack.up()
+    assert result.summary.resource_changes == {"create": 6}
+    assert result.outputs["available"].value == 2
+    assert result.outputs["address"].value.startswith("10.96.")
+    assert stack.preview().change_summary == {"same": 6}
+    assert stack.up() == {"same": 6}
+    assert stack.stack.refresh().summary.resource_changes == {"same": 6}
+    assert stack.up() == {"same": 6}
+    assert stack.stack.destroy().summary.resource_changes == {"delete": 6}
+    assert "shop" not in kubectl(plane, "get", "ns", "-o", "name")
+
+
+def test_a_preview_shows_exactly_what_the_program_changed(stack):
+    stack.program(lambda options: web(options, 2))
+    stack.up()
+    stack.program(lambda options: web(options, 3))
+    preview = stack.preview()
+    assert preview.change_summary == {"same": 2, "update": 1}
+    assert "replicas: 2 => 3" in preview.stdout
+    assert stack.up() == {"same": 2, "update": 1}
+
+
+def test_drift_is_found_by_refresh_and_put_right_by_the_next_update(stack, plane):
+    def run(options):
+        k8s.core.v1.ConfigMap(
+            "c",
+            metadata={"name": "drifting", "annotations": {"pulumi.com/patchForce": "true"}},
+            data={"a": "1"},
+            opts=options,
+        )
+
+    stack.program(run)
+    stack.up()
+    kubectl(
+        plane, "patch", "cm", "drifting", "-p", '{"metadata":{"annotations":{"pulumi.com/patchForce":"no"}}}'
+    )
+    assert stack.stack.refresh().summary.resource_changes == {"same": 2, "update": 1}
+    assert stack.up() == {"same": 2, "update": 1}
+    assert stack.up() == {"same": 3}
+    kubectl(plane, "delete", "cm", "drifting")
+    assert stack.stack.refresh().summary.resource_changes == {"same": 2, "delete": 1}
+    assert stack.up() == {"same": 2, "create": 1}
+
+
+def test_a_named_object_is_deleted_before_its_replacement(stack, plane):
+    stack.program(lambda options: web(options, name="named"))
+    stack.up()
+    first = kubectl(plane, "get", "deployment", "named", "-o", "jsonpath={.metadata.uid}")
+    stack.program(lambda options: web(options, name="named", labels={"app": "other"}))
+    preview = stack.preview()
+    assert preview.change_summary == {"same": 2, "replace": 1}
+    assert stack.up() == {"same": 2, "replace": 1}
+    assert kubectl(plane, "get", "deployment", "named", "-o", "jsonpath={.metadata.uid}") != first
+
+
+def test_an_autonamed_object_is_replaced_before_it_is_deleted(stack, plane):
+    stack.program(lambda options: web(options))
+    stack.up()
+    first = kubectl(plane, "get", "deployment", "-o", "name")
+    stack.program(lambda options: web(options, labels={"app": "other"}))
+    assert stack.up() == {"same": 2, "replace": 1}
+    assert kubectl(plane, "get", "deployment", "-o", "name") not in {"", first}
+
+
+def test_a_definition_and_its_resource_come_in_one_run(stack):
+    def run(options):
+        schema = {"type": "object", "x_kubernetes_preserve_unknown_fields": True}
+        k8s.apiextensions.v1.CustomResourceDefinition(
+            "crd",
+            metadata={"name": "gadgets.example.com"},
+            spec={
+                "group": "example.com",
+                "scope": "Namespaced",
+                "names": {"plural": "gadgets", "kind": "Gadget"},
+                "versions": [
+                    {"name": "v1", "served": True, "storage": True, "schema": {"open_apiv3_schema": schema}}
+                ],
+            },
+            opts=options,
+        )
+        k8s.apiextensions.CustomResource(
+            "gadget",
+            api_version="example.com/v1",
+            kind="Gadget",
+            spec={"camelCase": {"a_b": 1}},
+            opts=options,
+        )
+
+    stack.program(run)
+    assert stack.preview().change_summary == {"create": 4}
+    assert stack.up() == {"create": 4}
+    assert stack.preview().change_summary == {"same": 4}
+    assert stack.stack.refresh().summary.resource_changes == {"same": 4}
+
+
+def test_a_cluster_that_is_not_known_yet_previews_its_resources(stack, plane):
+    def run(options):
+        holder = k8s.core.v1.Secret("holder", string_data={"kubeconfig": plane.kubeconfig}, opts=options)
+        later = k8s.Provider("later", kubeconfig=holder.metadata.uid.apply(lambda _uid: plane.kubeconfig))
+        k8s.core.v1.ConfigMap("on-it", data={"a": "1"}, opts=pulumi.ResourceOptions(provider=later))
+
+    stack.program(run)
+    assert stack.preview().change_summary == {"create": 5}
+    assert stack.up() == {"create": 5}
+    assert stack.preview().change_summary == {"same": 5}
+
+
+def test_secrets_are_encrypted_in_the_state(stack):
+    def run(options):
+        k8s.core.v1.Secret("s", string_data={"p": TEXT}, opts=options)
+        environment = [{"name": "P", "value": pulumi.Output.secret(TEXT)}]
+        template = pods({"app": "s"})
+        template["spec"]["containers"][0]["env"] = environment
+        k8s.apps.v1.Deployment(
+            "d", spec={"selector": {"match_labels": {"app": "s"}}, "template": template}, opts=options
+        )
+
+    stack.program(run)
+    result = stack.stack.up()
+    assert TEXT not in result.stdout
+    assert TEXT not in stack.state()
+    assert "aHVudGVyMi1hbmQtbW9yZQ==" not in stack.state()
+    assert stack.up() == {"same": 4}
+
+
+def test_what_did_not_become_ready_is_kept_and_mended_by_the_next_update(stack):
+    short = {"pulumi.com/timeoutSeconds": "2"}
+    stack.program(lambda options: web(options, 2, None, None, short, **{"lab.surge.dev/broken": "true"}))
+    with pytest.raises(automation.CommandError) as raised:
+        stack.up()
+    assert "ImagePullBackOff: no such image" in str(raised.value)
+    stack.program(lambda options: web(options, 2, None, None, short))
+    assert stack.up() == {"same": 2, "update": 1}
+    assert stack.up() == {"same": 3}
+
+
+def test_an_object_of_the_cluster_is_imported(stack, plane):
+    kubectl(plane, "create", "cm", "adopted", "--from-literal=a=1")
+
+    def run(options):
+        k8s.core.v1.ConfigMap(
+            "c",
+            metadata={"name": "adopted", "namespace": "default"},
+            data={"a": "1"},
+            opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(import_="default/adopted")),
+        )
+
+    stack.program(run)
+    assert stack.up() == {"create": 2, "import": 1}
+    assert stack.up() == {"same": 3}
+
+
+def test_an_object_is_read_by_its_identifier(stack, plane):
+    def run(options):
+        found = k8s.core.v1.Namespace.get("found", "kube-system", opts=options)
+        pulumi.export("phase", found.status.phase)
+
+    stack.program(run)
+    assert stack.stack.up().outputs["phase"].value == "Active"
+
+
+def test_ignored_changes_leave_the_replicas_to_the_autoscaler(stack, plane):
+    ignoring = pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
+    stack.program(lambda options: web(pulumi.ResourceOptions.merge(options, ignoring), 1, name="scaled"))
+    stack.up()
+    kubectl(plane, "scale", "deployment", "scaled", "--replicas=3")
+    stack.stack.refresh()
+    annotations = {"new": "one"}
+    stack.program(
+        lambda options: web(pulumi.ResourceOptions.merge(options, ignoring), 1, "scaled", None, annotations)
+    )
+    assert stack.up() == {"same": 2, "update": 1}
+    assert kubectl(plane, "get", "deployment", "scaled", "-o", "jsonpath={.spec.replicas}") == "3"
+
+
+def test_two_hundred_objects_come_up_and_stay_the_same(stack):
+    def run(options):
+        for number in range(200):
+            k8s.core.v1.ConfigMap(f"c{number}", data={"number": str(number)}, opts=options)
+
+    stack.program(run)
+    assert stack.up() == {"create": 202}
+    assert stack.up() == {"same": 202}
