@@ -21,12 +21,14 @@ def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tup
     size = f"{cluster.nodes} nodes x {cluster.gpus_per_node} GPUs"
     problems: list[tuple[Path, str]] = []
     for each in filters:
-        # A worker's GPUs must be on one node.
-        most = cluster.nodes * (cluster.gpus_per_node // each.gpus)
-        if each.max > most:
+        a_node = cluster.gpus_per_node // each.gpus
+        if a_node == 0:
+            text = f"a worker of {each.gpus} GPUs fits on no node of {cluster.gpus_per_node}"
+            problems.append((("filters", each.name, "gpus"), text))
+        elif each.max > cluster.nodes * a_node:
             text = (
-                f"{each.max} workers of {each.gpus} GPU, but {size} hold {most}: the rest would stay "
-                f"Pending; lower max, or raise cluster.nodes to {_nodes(each, cluster.gpus_per_node)}"
+                f"{each.max} workers of {each.gpus} GPU, but {size} hold {cluster.nodes * a_node}: the rest "
+                f"would stay Pending; lower max, or raise cluster.nodes to {-(-each.max // a_node)}"
             )
             problems.append((("filters", each.name, "max"), text))
     least = sum(each.min * each.gpus for each in filters)
@@ -37,8 +39,3 @@ def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tup
         )
         problems.append((("filters",), text))
     return problems
-
-
-def _nodes(each: Filter, gpus_per_node: int) -> str:
-    a_node = gpus_per_node // each.gpus
-    return str(-(-each.max // a_node)) if a_node else f"any number once gpus-per-node is {each.gpus} or more"

@@ -76,7 +76,7 @@ def _parse(document: Document) -> tuple[list[Filter], list[tuple[Path, str]]]:
     defaults = _defaults(root.get("defaults", {}), problems)
     entries = root.get("filters")
     if not isinstance(entries, Mapping) or not entries:
-        return [], [*problems, (("filters",), f"{shown(entries)}: want a mapping of at least one filter")]
+        return [], [*problems, (("filters",), "want a mapping with at least one filter")]
     parsed = [_filter(name, entry, defaults, problems) for name, entry in entries.items()]
     filters = [each for each in parsed if each is not None]
     _refuse_shared_queues(filters, problems)

@@ -112,7 +112,11 @@ class _Reader:
                 # `!!int abc`, or a decimal of more digits than Python converts.
                 self._wrong(node, path, f"{shown(node.value)} is not what its tag says")
                 return None
-        self._wrong(node, path, f"{shown(node.value)} is read as {node.tag.split(':')[-1]}: put it in quotes")
+        if node.tag.startswith("tag:yaml.org,2002:python") or not node.tag.startswith("tag:yaml.org,2002:"):
+            self._wrong(node, path, f"the tag {shown(node.tag)} is refused: write a plain value")
+        else:
+            kind = node.tag.split(":")[-1]
+            self._wrong(node, path, f"{shown(node.value)} is read as {kind}: put it in quotes")
         return None
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ and it needs two numbers at each end of a window: the integral of U and the leve
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import NamedTuple
 
 from surge.policy.signal import tidy
@@ -21,6 +21,9 @@ __all__ = ["History", "Sample", "Window"]
 # Completions are at most U/S a second on average. Five times that and ten messages on top is
 # beyond any spread of service times or a service time in the catalogue that is 2x wrong.
 PURGE_FACTOR, PURGE_SLACK = 5.0, 10.0
+
+# Messages that vanish and come back within this share of the horizon were never gone.
+RETURN_SHARE = 0.2
 
 
 class Sample(NamedTuple):
@@ -55,7 +58,17 @@ class History:
     taken out of the level, else the window would read it as negative arrivals and scale in.
     """
 
-    __slots__ = ("_busy", "_integrals", "_levels", "_lost", "_times", "horizon_s", "service_s")
+    __slots__ = (
+        "_busy",
+        "_integrals",
+        "_levels",
+        "_lost",
+        "_missed",
+        "_missed_at",
+        "_times",
+        "horizon_s",
+        "service_s",
+    )
 
     def __init__(self, horizon_s: float, service_s: float, samples: Iterable[Sample] = ()) -> None:
         self.horizon_s = horizon_s
@@ -65,6 +78,7 @@ class History:
         self._levels = array("d")
         self._busy = 0.0
         self._lost = 0.0
+        self._missed, self._missed_at = 0.0, -inf
         for sample in samples:
             self.append(sample.at, sample.unacked, sample.ready)
 
@@ -90,10 +104,7 @@ class History:
             passed = at - times[-1]
             if passed <= 0:
                 return
-            most_busy = max(busy, self._busy)
-            drop = self._levels[-1] - (level + self._lost)
-            if drop > PURGE_FACTOR * most_busy * passed / self.service_s + PURGE_SLACK + most_busy:
-                self._lost += drop
+            self._account_for_a_jump(at, level, most_busy=max(busy, self._busy), passed=passed)
             integral = self._integrals[-1] + (busy + self._busy) / 2 * passed
         times.append(at)
         self._integrals.append(integral)
@@ -116,6 +127,18 @@ class History:
 
     def windows(self, lengths_s: Sequence[float]) -> list[Window]:
         return [self.window(length) for length in lengths_s]
+
+    def _account_for_a_jump(self, at: float, level: float, *, most_busy: float, passed: float) -> None:
+        growth = level + self._lost - self._levels[-1]
+        explained = PURGE_FACTOR * most_busy * passed / self.service_s + PURGE_SLACK + most_busy
+        if growth < -explained:
+            self._lost -= growth
+            self._missed, self._missed_at = -growth, at
+        elif growth > explained and at - self._missed_at <= self.horizon_s * RETURN_SHARE:
+            # A broker that has just started shows its queues empty for a moment: they come back.
+            back = min(growth, self._missed)
+            self._lost -= back
+            self._missed -= back
 
     def _forget(self, before: float) -> None:
         # One sample older than the horizon stays, so that the longest window is whole. Samples go

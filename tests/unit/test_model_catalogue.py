@@ -1,0 +1,103 @@
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis.strategies import binary, permutations, randoms
+
+from surge.model import Catalogue, ProblemsError, Settings
+from surge.model.schema import FILE, rendered
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "filters.yaml"
+IMAGE = "registry.example/ghibli@sha256:" + "0" * 64
+
+
+def parsed(folder: Path, text: str) -> Catalogue:
+    file = folder / "filters.yaml"
+    file.write_text(text)
+    return Catalogue.read(file)
+
+
+def test_the_sample_catalogue_fits_a_local_cluster_of_40_nodes():
+    local = Settings.parse({"stack-kind": "local", "cluster": {"name": "local", "nodes": 40}})
+    catalogue = Catalogue.read(SAMPLE, local)
+    assert len(catalogue.filters) == 12
+    assert {each.service_class for each in catalogue.filters} == {"interactive", "batch", "scale-to-zero"}
+    assert sum(each.min * each.gpus for each in catalogue.filters) <= 320
+
+
+def test_the_twins_of_the_sample_differ_in_nothing_but_the_signal():
+    catalogue = Catalogue.read(SAMPLE)
+    demand, ratio = (catalogue[name].model_dump() for name in ("ghibli", "ghibli-ratio"))
+    different = {key for key in demand if demand[key] != ratio[key]}
+    assert different == {"name", "queue", "signal", "target"}
+    assert (demand["signal"], ratio["signal"], ratio["target"]) == ("demand", "ratio", 0.7)
+    assert (demand["service_s"], demand["warmup_s"], demand["min"], demand["max"]) == (8, 60, 10, 110)
+
+
+def test_a_spike_on_the_twins_and_two_small_filters_stays_below_300_workers():
+    catalogue = Catalogue.read(SAMPLE)
+    spiked = {"ghibli", "ghibli-ratio", "sketch", "clay"}
+    assert sum(each.max if each.name in spiked else each.min for each in catalogue.filters) < 300
+
+
+@settings(max_examples=25, deadline=None)
+@given(permutations(list(yaml.safe_load(SAMPLE.read_text())["filters"])), randoms())
+def test_the_order_of_the_file_never_changes_the_result(tmp_path_factory, order, random):
+    content = yaml.safe_load(SAMPLE.read_text())
+    shuffled = {name: _shuffled(content["filters"][name], random) for name in order}
+    defaults = _shuffled(content["defaults"], random)
+    folder = tmp_path_factory.mktemp("catalogue")
+    text = yaml.safe_dump({"filters": shuffled, "defaults": defaults}, sort_keys=False)
+    assert parsed(folder, text) == Catalogue.read(SAMPLE)
+
+
+def _shuffled(mapping: dict, random) -> dict:
+    items = list(mapping.items())
+    random.shuffle(items)
+    return dict(items)
+
+
+@settings(max_examples=200, deadline=None)
+@given(binary(max_size=200))
+def test_no_bytes_make_the_reader_fail_in_another_way(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("bytes") / "filters.yaml"
+    file.write_bytes(content)
+    with pytest.raises(ProblemsError):
+        Catalogue.read(file)
+
+
+def test_a_class_default_applies_unless_the_filter_says_otherwise(tmp_path: Path):
+    catalogue = parsed(
+        tmp_path,
+        "defaults:\n  interactive: {slo-s: 20, owner: team, longest-job-s: 60, min: 1, max: 4}\n"
+        f"filters:\n  a: {{image: '{IMAGE}', service-s: 2}}\n"
+        f"  b: {{image: '{IMAGE}', service-s: 2, slo-s: 30}}\n",
+    )
+    assert [(each.name, each.slo_s, each.owner) for each in catalogue.filters] == [
+        ("a", 20, "team"),
+        ("b", 30, "team"),
+    ]
+
+
+def test_a_filter_says_what_it_leaves_out_by_the_documented_defaults(tmp_path: Path):
+    text = f"filters:\n  a: {{image: '{IMAGE}', service-s: 2, min: 1, max: 2, longest-job-s: 9, owner: me}}\n"
+    [each] = parsed(tmp_path, text).filters
+    assert (each.slots, each.warmup_s, each.gpus, each.signal, each.target) == (1, 60, 1, "demand", None)
+    assert (each.slo_s, each.drain_s, each.queue, each.service_class) == (60, 60, "filter.a", "interactive")
+
+
+def test_filters_are_frozen(tmp_path: Path):
+    [first, *_] = Catalogue.read(SAMPLE).filters
+    with pytest.raises(ValueError, match="frozen"):
+        first.max = 7
+
+
+def test_the_editors_schema_is_the_models_own():
+    assert (ROOT / FILE).read_text() == rendered(), "stale: run python -m surge.model.schema"
+    schema = json.loads(rendered())
+    [entry] = schema["properties"]["filters"]["patternProperties"].values()
+    written = yaml.safe_load(SAMPLE.read_text())
+    assert {key for each in written["filters"].values() for key in each} <= set(entry["properties"])
