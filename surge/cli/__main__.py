@@ -1,0 +1,5 @@
+"""`python -m surge.cli`."""
+
+from surge.cli import app
+
+app(prog_name="surge")

@@ -1,0 +1,84 @@
+"""`surge down`: destroy a stack, and prove that nothing is left of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from surge.cli.arguments import StackName
+from surge.cli.console import Refusal, errors, out
+from surge.cli.locks import clear_stale
+from surge.cli.operation import INTERRUPTED, session
+from surge.cli.stacks import PROJECT, checkout, read_settings, require_stack, state_directory, state_file
+from surge.cli.teardown import forget, leftovers, remove_empty, sweep
+from surge.model import Settings
+
+__all__ = ["register"]
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; a local stack is never asked about.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(down)
+
+
+def down(stack: StackName = "local", yes: Yes = False) -> None:
+    """Destroy a stack and everything on it, and check that nothing is left.
+
+    A local stack goes whatever its state: killed processes, a damaged state file, an update that
+    was killed half-way. What the engine cannot remove is swept by the marker its processes carry.
+    """
+    root = checkout()
+    require_stack(root, stack)
+    settings = read_settings(root, stack)
+    if settings.stack_kind == "local":
+        _local(root, stack, settings)
+        return
+    if not state_file(root, stack).exists():
+        raise Refusal(f"stack {stack} has never been up: there is nothing to destroy.", code=0)
+    if not yes:
+        _confirm(stack, typer.prompt)
+    _destroy(root, stack)
+    out.print(f"stack {stack} is destroyed")
+
+
+def _local(root: Path, stack: str, settings: Settings) -> None:
+    cluster = settings.cluster.name
+    clear_stale(state_directory(root), PROJECT, stack)
+    if state_file(root, stack).exists():
+        try:
+            _destroy(root, stack)
+        except Refusal as refusal:
+            if refusal.code == INTERRUPTED:
+                raise
+            for line in refusal.lines[:1]:
+                errors.print(escape(line))
+            errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
+    for line in [*sweep(root, cluster), *forget(root, stack)]:
+        errors.print(escape(line))
+    gone = remove_empty(root)
+    left = leftovers(root, cluster, settings.ports)
+    if left:
+        raise Refusal(*left, f"Not everything is gone. Look at it, then again: surge down {stack}")
+    files = "and no file outside .tools" if gone else "and no file but other stacks' in .surge"
+    out.print(
+        f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
+        f"{settings.cluster.base_port + 39} {files}"
+    )
+
+
+def _destroy(root: Path, stack: str) -> None:
+    again = "make down" if stack == "local" else f"surge down {stack}"
+    with session(root, stack, f"surge down {stack}", again=again) as work:
+        work.perform(work.stack.destroy)
+        # Without preserve_config the committed settings file would go with the stack.
+        work.workspace.remove_stack(stack, preserve_config=True, force=True)
+
+
+def _confirm(stack: str, ask: Callable[[str], str]) -> None:
+    """Raises Refusal unless the stack's name is typed."""
+    typed = ask(f"This destroys stack {stack} and everything on it. Type its name to go on")
+    if typed != stack:
+        raise Refusal(f'"{typed}" is not "{stack}": nothing has been destroyed.')

@@ -1,0 +1,166 @@
+"""One operation of the engine on one stack, through the Automation API."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from pulumi.automation import (
+    CommandError,
+    CommandResult,
+    LocalWorkspace,
+    OnOutput,
+    PulumiCommand,
+    Stack,
+    StackNotFoundError,
+)
+from pulumi.automation.errors import create_command_error
+
+from surge.cli.console import Refusal
+from surge.cli.interrupts import Interrupts
+from surge.cli.stacks import state_file
+
+__all__ = ["EngineCommand", "clear_pending", "create_or_select", "is_empty", "open_workspace", "reason"]
+
+
+class EngineCommand(PulumiCommand):
+    """`pulumi` in a process group of its own; interrupts reach it through `interrupts` alone."""
+
+    def __init__(self, environment: Mapping[str, str], interrupts: Interrupts) -> None:
+        found = shutil.which("pulumi", path=environment.get("PATH"))
+        if found is None:
+            raise Refusal(
+                "there is no pulumi on PATH and none in .tools/bin: nothing can be built or removed.",
+                "Build the tools: make tools",
+            )
+        super().__init__(root=str(Path(found).parent.parent))
+        self.command = found
+        self._interrupts = interrupts
+
+    def run(
+        self,
+        args: list[str],
+        cwd: str,
+        additional_env: Mapping[str, str],
+        on_output: OnOutput | None = None,
+        on_error: OnOutput | None = None,
+    ) -> CommandResult:
+        """Run `pulumi --non-interactive ARGS`; raises CommandError when it fails."""
+        environment = {**os.environ, **additional_env, "PULUMI_AUTOMATION_API": "true"}
+        with (
+            subprocess.Popen(
+                [self.command, "--non-interactive", *args],
+                cwd=cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                process_group=0,
+            ) as process,
+            self._interrupts.passed_to(process.pid),
+        ):
+            assert process.stdout is not None  # noqa: S101 -- for the type checker
+            assert process.stderr is not None  # noqa: S101
+            errors = _Reader(process.stderr, on_error)
+            output = _Reader(process.stdout, on_output)
+            result = CommandResult(stdout=output.all(), stderr=errors.all(), code=process.wait())
+        if result.code != 0:
+            raise create_command_error(result)
+        return result
+
+
+class _Reader:
+    """Reads a stream to its end in a thread, so that neither of two pipes fills up."""
+
+    def __init__(self, stream: IO[str], tell: Callable[[str], Any] | None) -> None:
+        self._lines: list[str] = []
+        self._stream, self._tell = stream, tell
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def all(self) -> str:
+        self._thread.join()
+        return "\n".join(self._lines)
+
+    def _read(self) -> None:
+        for line in self._stream:
+            self._lines.append(line.rstrip())
+            if self._tell is not None:
+                self._tell(self._lines[-1])
+
+
+def open_workspace(root: Path, environment: Mapping[str, str], interrupts: Interrupts) -> LocalWorkspace:
+    return LocalWorkspace(
+        work_dir=str(root),
+        env_vars=dict(environment),
+        secrets_provider="passphrase",
+        pulumi_command=EngineCommand(environment, interrupts),
+    )
+
+
+def create_or_select(name: str, workspace: LocalWorkspace) -> tuple[Stack, bool]:
+    """Return the stack, and whether it is new."""
+    try:
+        return Stack.select(name, workspace), False
+    except StackNotFoundError:
+        return Stack.create(name, workspace), True
+
+
+def clear_pending(root: Path, name: str, workspace: LocalWorkspace) -> int:
+    """Forget the operations that a killed update left open; return how many.
+
+    What they had made is found again: processes by their marker, objects by their names.
+    The state passes through a file of mode 0600, and its secrets stay encrypted.
+    """
+    if not _pending(state_file(root, name)):
+        return 0
+    command, env = workspace.pulumi_command, workspace.env_vars
+    exported = command.run(["stack", "export", "--stack", name], str(root), env)
+    state = json.loads(exported.stdout)
+    pending = state["deployment"].pop("pending_operations", None) or []
+    with tempfile.NamedTemporaryFile("w", dir=root / ".surge", suffix=".json") as file:
+        json.dump(state, file)
+        file.flush()
+        command.run(["stack", "import", "--stack", name, "--file", file.name], str(root), env)
+    return len(pending)
+
+
+def reason(error: CommandError) -> str:
+    """Return what the engine said last on stderr; "" when it said nothing."""
+    _, _, stderr = str(error).partition("\n stderr: ")
+    return stderr.strip()
+
+
+def is_empty(root: Path, name: str) -> bool:
+    """Whether the stack has no resource but itself; False when its state cannot be read."""
+    try:
+        resources = _latest(state_file(root, name)).get("resources") or []
+    except ValueError:
+        return False
+    return all(item.get("type") == "pulumi:pulumi:Stack" for item in resources)
+
+
+def _pending(path: Path) -> bool:
+    try:
+        return bool(_latest(path).get("pending_operations"))
+    except ValueError:
+        return False
+
+
+def _latest(path: Path) -> dict[str, Any]:
+    """Return the newest checkpoint in a state file; raises ValueError when it is damaged."""
+    try:
+        state = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    latest = state.get("checkpoint", {}).get("latest") if isinstance(state, dict) else None
+    if latest is not None and not isinstance(latest, dict):
+        raise ValueError(f"{path} is no state of the engine")
+    return latest or {}

@@ -1,0 +1,119 @@
+"""Processes and ports of this machine, as /proc shows them."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["HostProcess", "listeners", "marked", "port_is_free", "stop"]
+
+MARKER = b"SURGE_PROCESS="
+LISTEN = "0A"
+
+
+@dataclass(frozen=True)
+class HostProcess:
+    pid: int
+    name: str
+
+
+def marked(directory: Path) -> list[HostProcess]:
+    """Every process, other than this one, that was started for the cluster in `directory`."""
+    wanted = MARKER + os.fsencode(directory) + b":"
+    found: list[HostProcess] = []
+    for pid in _pids():
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:  # gone, or somebody else's
+            continue
+        if pid != os.getpid() and any(item.startswith(wanted) for item in environment.split(b"\0")):
+            found.append(HostProcess(pid, _name(pid)))
+    return found
+
+
+def listeners(ports: Iterable[int]) -> dict[int, HostProcess | None]:
+    """Return who listens on each of `ports`; None when it is a process we may not look at."""
+    wanted = set(ports)
+    sockets = {inode: port for inode, port in _listening() if port in wanted}
+    found: dict[int, HostProcess | None] = dict.fromkeys(sockets.values())
+    for pid in _pids() if sockets else ():
+        for inode in _socket_inodes(pid):
+            if inode in sockets:
+                found[sockets[inode]] = HostProcess(pid, _name(pid))
+    return found
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        # A closed connection keeps a port for a minute, without keeping a server from it.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def stop(processes: Iterable[HostProcess], patience_s: float = 10.0) -> None:
+    """End them: SIGTERM, and SIGKILL for those still there after `patience_s` seconds."""
+    left = [process.pid for process in processes]
+    _signal(left, signal.SIGTERM)
+    until = time.monotonic() + patience_s
+    while (left := [pid for pid in left if _runs(pid)]) and time.monotonic() < until:
+        time.sleep(0.1)
+    _signal(left, signal.SIGKILL)
+
+
+def _signal(pids: Iterable[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def _runs(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _pids() -> Iterator[int]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            yield int(entry.name)
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return "?"
+
+
+def _listening() -> Iterator[tuple[str, int]]:
+    for table in ("tcp", "tcp6"):
+        path = Path("/proc/net") / table
+        for row in path.read_text().splitlines()[1:] if path.exists() else ():
+            fields = row.split()
+            if fields[3] == LISTEN:
+                yield fields[9], int(fields[1].rpartition(":")[2], 16)
+
+
+def _socket_inodes(pid: int) -> Iterator[str]:
+    try:
+        handles = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return
+    for handle in handles:
+        try:
+            target = os.readlink(handle)  # noqa: PTH115 -- not a path: socket:[123]
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            yield target[8:-1]

@@ -1,0 +1,109 @@
+"""One engine operation on one stack, with progress, interrupts and readable failures."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pulumi.automation import CommandError, ConcurrentUpdateError, LocalWorkspace, Stack
+
+from surge.cli.console import Refusal, errors
+from surge.cli.diagnostics import readable
+from surge.cli.display import Display
+from surge.cli.engine_run import clear_pending, create_or_select, open_workspace, reason
+from surge.cli.interrupts import Interrupts
+from surge.cli.locks import clear_stale
+from surge.cli.progress import Line, totals
+from surge.cli.stacks import PROJECT, state_directory
+from surge.engine import engine_environment
+
+__all__ = ["INTERRUPTED", "Session", "session"]
+
+INTERRUPTED = 130
+
+
+@dataclass
+class Session:
+    """A stack that is ours to change: selected, unlocked, nothing left open by a killed update."""
+
+    root: Path
+    stack: Stack
+    workspace: LocalWorkspace
+    interrupts: Interrupts
+    display: Display
+    new: bool
+    again: str
+
+    def perform(self, call: Callable[..., Any], **options: Any) -> Any:
+        """Return what `call` (such as stack.up) returns; progress goes to the display.
+
+        Raises Refusal with exit code 130 after an interrupt, 1 after a failure.
+        """
+        try:
+            result = call(on_event=self.display.on_event, color="never", **options)
+        except CommandError as error:
+            if self.interrupts.count:
+                raise self._interrupted() from error
+            raise self._failed(error) from error
+        if self.interrupts.count:
+            raise self._interrupted()
+        self.display.show(Line("total", totals(self.display.steps.changes, self.display.elapsed_s)))
+        return result
+
+    def _interrupted(self) -> Refusal:
+        return Refusal(
+            f"interrupted after {self.display.elapsed_s:.0f} s: all that was done is recorded",
+            f"Go on where it stopped: {self.again}",
+            code=INTERRUPTED,
+        )
+
+    def _failed(self, error: CommandError) -> Refusal:
+        if isinstance(error, ConcurrentUpdateError):
+            return Refusal(
+                f"another update holds stack {self.stack.name}: two at once would damage its state.",
+                f"Wait for it, then: {self.again}",
+            )
+        problems = self.display.steps.problems
+        if problems:
+            count = "one error" if len(problems) == 1 else f"{len(problems)} errors"
+            return Refusal(
+                f"stopped by the {count} above after {self.display.elapsed_s:.0f} s. Then: {self.again}"
+            )
+        return Refusal(
+            readable(reason(error)) or "the engine failed and gave no reason", f"Then: {self.again}"
+        )
+
+
+@contextmanager
+def session(root: Path, name: str, title: str, *, again: str, quiet: bool = False) -> Iterator[Session]:
+    """Open stack `name` for one operation; creates it when it is new.
+
+    again: the command that goes on after an interrupt or a failure.
+    """
+    interrupts = Interrupts(_say_interrupted)
+    with interrupts.taken():
+        removed = clear_stale(state_directory(root), PROJECT, name)
+        workspace = open_workspace(root, engine_environment(root), interrupts)
+        try:
+            stack, new = create_or_select(name, workspace)
+            pending = clear_pending(root, name, workspace)
+        except CommandError as error:
+            raise Refusal(
+                f"stack {name} cannot be opened: {readable(reason(error)) or 'the engine gave no reason'}",
+                f"Then: {again}; to give the stack up, whatever its state: surge down {name}",
+                code=INTERRUPTED if interrupts.count else 1,
+            ) from error
+        with Display(errors, title, quiet=quiet) as display:
+            for line in removed:
+                display.say(line)
+            if pending:
+                display.say(f"an update was killed half-way: took over its {pending} open steps")
+            yield Session(root, stack, workspace, interrupts, display, new, again)
+
+
+def _say_interrupted(count: int) -> None:
+    if count == 1:
+        errors.print("interrupted: letting the steps that run come to their end (again to drop them)")
+    else:
+        errors.print("interrupted again: dropping them")

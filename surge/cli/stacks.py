@@ -1,0 +1,69 @@
+"""Which stacks there are, what they are set to, and where their state lies."""
+
+from pathlib import Path
+
+from surge.cli.console import Refusal
+from surge.model import Settings
+from surge.model.problems import did_you_mean
+from surge.model.yaml_reader import read_yaml
+
+__all__ = [
+    "PROJECT",
+    "checkout",
+    "cluster_directory",
+    "read_settings",
+    "require_stack",
+    "stack_names",
+    "state_directory",
+    "state_file",
+]
+
+PROJECT = "surge"
+
+
+def checkout() -> Path:
+    """The folder of Pulumi.yaml."""
+    return Path(__file__).resolve().parents[2]
+
+
+def stack_names(root: Path) -> list[str]:
+    """Every stack with a settings file `Pulumi.<name>.yaml`, sorted."""
+    return sorted(
+        path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in root.glob("Pulumi.*.yaml")
+    )
+
+
+def require_stack(root: Path, name: str) -> None:
+    """Raise Refusal when there is no such stack."""
+    names = stack_names(root)
+    if name not in names:
+        listed = ", ".join(names) or "none"
+        raise Refusal(
+            f'there is no stack "{name}"{did_you_mean(name, names)}'
+            if names
+            else f'there is no stack "{name}".',
+            f"A stack is a file Pulumi.<name>.yaml with its settings. Stacks here: {listed}",
+        )
+
+
+def read_settings(root: Path, name: str) -> Settings:
+    """Return the settings in `Pulumi.<name>.yaml`. Raises ProblemsError, Refusal."""
+    require_stack(root, name)
+    path = root / f"Pulumi.{name}.yaml"
+    document = read_yaml(path).value
+    config = document.get("config") if isinstance(document, dict) else None
+    given = config.get("surge:settings") if isinstance(config, dict) else None
+    return Settings.parse(given)
+
+
+def state_directory(root: Path) -> Path:
+    """Of the engine's file backend."""
+    return root / ".surge" / "state"
+
+
+def state_file(root: Path, name: str) -> Path:
+    return state_directory(root) / ".pulumi" / "stacks" / PROJECT / f"{name}.json"
+
+
+def cluster_directory(root: Path, cluster: str) -> Path:
+    return root / ".surge" / "clusters" / cluster

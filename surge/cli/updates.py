@@ -1,0 +1,123 @@
+"""`surge up`, `surge preview`, `surge refresh`: the engine's operations with readable progress."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from surge.cli.arguments import Json, StackName
+from surge.cli.console import Refusal, errors, out
+from surge.cli.engine_run import is_empty
+from surge.cli.loop import Closing, wait_closed
+from surge.cli.operation import INTERRUPTED, Session, session
+from surge.cli.preflight import check
+from surge.cli.reading import Reader
+from surge.cli.report import as_text, up_json
+from surge.cli.stacks import checkout, cluster_directory, read_settings
+from surge.model import Catalogue, Settings
+from surge.stack_outputs import running_stack
+
+__all__ = ["register"]
+
+NoChanges = Annotated[
+    bool, typer.Option("--expect-no-changes", help="Exit with 1 when anything would change, or has changed.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(preview)
+    app.command()(refresh)
+
+
+def up(stack: StackName = "local", json: Json = False) -> None:
+    """Build or update a stack, and wait until its loop is closed.
+
+    Closed means: every filter has its minimum of workers Ready, its saturation is served, and its
+    HPA reads it. Ctrl-C ends cleanly after the steps that run; the same command goes on from there.
+    """
+    root = checkout()
+    settings = read_settings(root, stack)
+    if settings.stack_kind == "local":
+        refuse_unless_possible(root, settings)
+    with session(root, stack, f"surge up {stack}", again=_again(stack), quiet=json) as work:
+        _update(work)
+        if settings.stack_kind != "local":
+            return
+        running = running_stack(root, stack)
+        with Reader(running) as reader:
+            closing = wait_closed(
+                reader.read, work.display.say, interrupted=lambda: work.interrupts.count > 0
+            )
+        if work.interrupts.count:
+            raise Refusal(
+                "interrupted while waiting; the stack is up and closes its loop by itself.",
+                "See: surge status",
+                code=INTERRUPTED,
+            )
+    if json:
+        out.print_json(data=up_json(running, closing))
+    else:
+        out.print(as_text(running, closing))
+    _refuse_unless_closed(closing, stack)
+
+
+def preview(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
+    """Show what `surge up` would do, without doing it."""
+    root = checkout()
+    read_settings(root, stack)
+    with session(root, stack, f"surge preview {stack}", again=f"surge preview {stack}") as work:
+        try:
+            work.perform(work.stack.preview, expect_no_changes=expect_no_changes)
+        finally:
+            _remove_if_empty(work)
+
+
+def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
+    """Compare the recorded state with what is there, and record what has changed outside.
+
+    A process that died is found here; the next `surge up` starts it again.
+    """
+    root = checkout()
+    read_settings(root, stack)
+    with session(root, stack, f"surge refresh {stack}", again=f"surge refresh {stack}") as work:
+        try:
+            work.perform(work.stack.refresh, expect_no_changes=expect_no_changes)
+        finally:
+            _remove_if_empty(work)
+
+
+def refuse_unless_possible(root: Path, settings: Settings) -> None:
+    """Raise before anything is touched: ProblemsError for files, Refusal for this machine."""
+    Catalogue.read(root / settings.catalogue, settings)
+    problems = check(root, cluster_directory(root, settings.cluster.name), settings.ports)
+    if problems:
+        raise Refusal(*problems, "Nothing has been started or changed.")
+
+
+def _update(work: Session) -> None:
+    try:
+        work.perform(work.stack.up)
+    except Refusal:
+        _remove_if_empty(work)
+        raise
+
+
+def _remove_if_empty(work: Session) -> None:
+    """A stack that this command made, and that was refused before its first resource, goes again."""
+    if work.new and not work.interrupts.count and is_empty(work.root, work.stack.name):
+        work.workspace.remove_stack(work.stack.name, force=True, preserve_config=True)
+
+
+def _refuse_unless_closed(closing: Closing, stack: str) -> None:
+    if not closing.closed:
+        listed = [escape(end) for end in closing.ends]
+        errors.print(f"the loop is not closed after {closing.took_s:.0f} s:")
+        raise Refusal(
+            *listed, f"It may only need longer: surge watch {stack}; logs lie in the cluster's directory."
+        )
+
+
+def _again(stack: str) -> str:
+    return "make up" if stack == "local" else f"surge up {stack}"

@@ -1,0 +1,215 @@
+"""Locks, ports, permissions and leftovers: what is ours, and what must be left alone."""
+
+import getpass
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from surge.cli.console import Refusal
+from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop
+from surge.cli.interrupts import Interrupts
+from surge.cli.locks import Lock, clear_stale, judge, locks_of
+from surge.cli.preflight import (
+    ROOM_BYTES,
+    TOOLS,
+    missing_tools,
+    permission_problems,
+    port_problems,
+    room_problem,
+)
+from surge.cli.teardown import forget, leftovers, remove_empty, sweep
+from surge.policy.ports import Ports
+
+PORTS = Ports(23_600)
+
+
+def lock(tmp_path, **changes) -> Lock:
+    return Lock(
+        **{"path": tmp_path / "1.json", "pid": 7, "user": "me", "host": "here", "since": "now", **changes}
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "alive", "verdict"),
+    [
+        ({}, False, "stale"),
+        ({}, True, "alive"),
+        ({"user": "you"}, False, "foreign"),
+        ({"host": "there"}, False, "foreign"),
+        ({"pid": 0}, False, "unreadable"),
+    ],
+)
+def test_only_a_lock_of_our_own_dead_engine_may_go(tmp_path, changes, alive, verdict):
+    judged = judge(lock(tmp_path, **changes), host="here", user="me", engine_alive=lambda _: alive)
+    assert judged == verdict
+
+
+def write_lock(state, **changes):
+    folder = state / ".pulumi" / "locks" / "organization" / "surge" / "local"
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {"pid": 2**22 + 1, "username": getpass.getuser(), "hostname": socket.gethostname()}
+    path = folder / "1.json"
+    path.write_text(json.dumps({**content, **changes}))
+    return path
+
+
+def test_a_lock_left_behind_is_removed_and_said(tmp_path):
+    path = write_lock(tmp_path)
+    [line] = clear_stale(tmp_path, "surge", "local")
+    assert "left behind" in line
+    assert not path.exists()
+    assert locks_of(tmp_path, "surge", "local") == []
+
+
+def test_a_half_written_lock_is_removed(tmp_path):
+    path = write_lock(tmp_path)
+    path.write_text('{"pid":')
+    clear_stale(tmp_path, "surge", "local")
+    assert not path.exists()
+
+
+def test_a_pid_that_now_belongs_to_another_program_does_not_keep_the_lock(tmp_path):
+    path = write_lock(tmp_path, pid=os.getpid())
+    clear_stale(tmp_path, "surge", "local")
+    assert not path.exists()
+
+
+def test_a_lock_of_somebody_else_is_refused_with_the_way_out(tmp_path):
+    path = write_lock(tmp_path, username="somebody-else")
+    with pytest.raises(Refusal, match="locked by somebody-else") as refusal:
+        clear_stale(tmp_path, "surge", "local")
+    assert path.exists()
+    assert str(path) in refusal.value.lines[-1]
+
+
+def test_a_port_is_fine_when_free_or_ours_and_its_holder_is_named_otherwise():
+    assert port_problems(PORTS, {}, own=[]) == []
+    assert port_problems(PORTS, {PORTS.amqp: HostProcess(7, "beam.smp")}, own=[7]) == []
+    [problem] = port_problems(PORTS, {PORTS.amqp: HostProcess(7, "nginx")}, own=[])
+    assert f"port {PORTS.amqp} (amqp) is taken by nginx, process 7" in problem
+    assert "kill 7" in problem
+    [hidden] = port_problems(PORTS, {PORTS.epmd: None}, own=[7])
+    assert "another user" in hidden
+    assert "ss -ltnp" in hidden
+
+
+def test_a_listener_is_found_with_its_process():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 23_690))
+        server.listen()
+        found = listeners([23_690, 23_691])
+        assert not port_is_free(23_690)
+    assert found[23_690] is not None
+    assert found[23_690].pid == os.getpid()
+    assert 23_691 not in found
+    assert port_is_free(23_690)
+
+
+def test_missing_tools_and_packages_come_with_the_command_that_installs_them(tmp_path):
+    assert any("make tools" in problem for problem in missing_tools(tmp_path, str(tmp_path)))
+    for name in TOOLS:
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    assert not any("make tools" in problem for problem in missing_tools(tmp_path, ""))
+
+
+def test_a_full_disk_is_said_before_it_breaks_something(tmp_path):
+    assert room_problem(ROOM_BYTES, tmp_path) == []
+    [problem] = room_problem(ROOM_BYTES // 4, tmp_path)
+    assert "0.5 GiB free" in problem
+    assert "du -xsh" in problem
+
+
+def test_a_file_where_our_folder_should_be_is_not_overwritten(tmp_path):
+    (tmp_path / ".surge").write_text("not ours")
+    [problem] = permission_problems(tmp_path, tmp_path / ".surge" / "clusters" / "local")
+    assert "is a file" in problem
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    directory = tmp_path / ".surge" / "clusters" / "local"
+    directory.mkdir(parents=True)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    problem = permission_problems(tmp_path, directory)[-1]
+    assert f"belongs to user {owner}" in problem
+    assert "chown" in problem
+
+
+def sleeper(directory, name: str = "etcd") -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "SURGE_PROCESS": f"{directory}:{name}"}
+    program = "import signal,time;signal.signal(15,signal.SIG_IGN);print(flush=True);time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_processes_are_found_by_their_marker_and_a_longer_name_is_another_cluster(tmp_path):
+    ours, other = sleeper(tmp_path / "local"), sleeper(tmp_path / "local-2")
+    try:
+        assert [process.pid for process in marked(tmp_path / "local")] == [ours.pid]
+        stop(marked(tmp_path / "local"), patience_s=0.3)
+        assert ours.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (ours, other):
+            process.kill()
+            process.wait()
+
+
+def test_a_sweep_leaves_no_process_and_no_file_of_the_cluster(tmp_path):
+    directory = tmp_path / ".surge" / "clusters" / "local"
+    (directory / "etcd").mkdir(parents=True)
+    process = sleeper(directory)
+    assert any("still runs" in line for line in leftovers(tmp_path, "local", PORTS))
+    try:
+        done = sweep(tmp_path, "local")
+    finally:
+        process.kill()
+        process.wait()
+    assert len(done) == 2
+    assert leftovers(tmp_path, "local", PORTS) == []
+
+
+def state_of(root, stack):
+    kept = root / ".surge" / "state" / ".pulumi"
+    path = kept / "stacks" / "surge" / f"{stack}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{ damaged")
+    (kept / "history" / "surge" / stack).mkdir(parents=True)
+    return path
+
+
+def test_a_damaged_state_is_forgotten_without_touching_another_stack(tmp_path):
+    local, burst = state_of(tmp_path, "local"), state_of(tmp_path, "burst-1")
+    forget(tmp_path, "local")
+    assert not local.exists()
+    assert burst.exists()
+    assert not remove_empty(tmp_path)
+    forget(tmp_path, "burst-1")
+    assert remove_empty(tmp_path)
+    assert not (tmp_path / ".surge").exists()
+
+
+def test_an_interrupt_reaches_the_engine_exactly_once():
+    program = (
+        "import signal,time\nseen=[]\nsignal.signal(2,lambda *a: seen.append(1))\nprint(flush=True)\n"
+        "while not seen: time.sleep(0.01)\ntime.sleep(0.3)\nprint(len(seen))"
+    )
+    interrupts = Interrupts()
+    with (
+        interrupts.taken(),
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, process_group=0) as engine,
+        interrupts.passed_to(engine.pid),
+    ):
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert engine.stdout.read() == b"1\n"
+    assert interrupts.count == 1
