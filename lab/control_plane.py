@@ -9,6 +9,7 @@ import datetime
 import json
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import tempfile
@@ -35,6 +36,8 @@ __all__ = ["ScratchControlPlane", "scratch_control_plane"]
 TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 START_S = 60
 STOP_S = 20
+# What a control plane uses of its block: etcd (2), apiserver, controller-manager, scheduler, KWOK.
+PORTS = 6
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -160,7 +163,8 @@ class ScratchControlPlane:
 
 @contextlib.contextmanager
 def scratch_control_plane(base_port: int, *, workloads: bool = False) -> Iterator[ScratchControlPlane]:
-    """A running control plane on the ports from base_port. Its folder goes away with it."""
+    """A running control plane, on the first free ports from base_port on. Its folder goes away with it."""
+    base_port = _free(base_port)
     directory = Path(tempfile.mkdtemp(prefix="surge-control-plane-"))
     plane = ScratchControlPlane(Ports(base_port), directory, workloads)
     try:
@@ -169,6 +173,21 @@ def scratch_control_plane(base_port: int, *, workloads: bool = False) -> Iterato
     finally:
         plane.stop()
         shutil.rmtree(directory)
+
+
+def _free(base_port: int) -> int:
+    """The first of ten places, PORTS apart, where nobody listens: two runs of the tests do not meet."""
+    for place in range(base_port, base_port + 10 * PORTS, PORTS):
+        with contextlib.ExitStack() as held:
+            try:
+                for port in range(place, place + PORTS):
+                    listener = held.enter_context(socket.socket())
+                    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return place
+    raise RuntimeError(f"ports {base_port} to {base_port + 10 * PORTS} are taken: see `ss -ltnp`")
 
 
 class _Pki:

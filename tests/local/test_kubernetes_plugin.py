@@ -1,6 +1,7 @@
 """The bundled kubernetes plugin, asked over gRPC as the engine asks, on a real API server."""
 
 import json
+import signal
 import subprocess
 import threading
 import time
@@ -47,13 +48,13 @@ class Plugin:
 
     def __init__(self, **config):
         self.engine = Engine()
-        self._server = grpc.server(ThreadPoolExecutor(8))
-        engine_pb2_grpc.add_EngineServicer_to_server(self.engine, self._server)
-        port = self._server.add_insecure_port("127.0.0.1:0")
-        self._server.start()
-        self._process = subprocess.Popen([EXECUTABLE, f"127.0.0.1:{port}"], stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        address = f"127.0.0.1:{int(self._process.stdout.readline())}"
+        self.server = grpc.server(ThreadPoolExecutor(8))
+        engine_pb2_grpc.add_EngineServicer_to_server(self.engine, self.server)
+        port = self.server.add_insecure_port("127.0.0.1:0")
+        self.server.start()
+        self.process = subprocess.Popen([EXECUTABLE, f"127.0.0.1:{port}"], stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        address = f"127.0.0.1:{int(self.process.stdout.readline())}"
         self._channel = grpc.insecure_channel(address)
         self.stub = provider_pb2_grpc.ResourceProviderStub(self._channel)
         self.stub.Configure(
@@ -62,10 +63,10 @@ class Plugin:
 
     def close(self):
         self._channel.close()
-        self._server.stop(None)
-        self._process.terminate()
-        self._process.wait()
-        self._process.stdout.close()
+        self.server.stop(None)
+        self.process.terminate()
+        self.process.wait()
+        self.process.stdout.close()
 
     def __enter__(self):
         return self
@@ -773,6 +774,8 @@ def test_an_unreachable_cluster_is_one_clear_error_and_previews_go_on():
             assert "is unreachable" in text
             assert "Connection refused" in text
             assert "PULUMI_K8S_DELETE_UNREACHABLE" in text
+    with Plugin(kubeconfig=nowhere, skipUpdateUnreachable=True) as plugin:
+        assert plugin.read(CONFIG_MAP, "default/a", state, inputs) == ("default/a", state, inputs)
     with Plugin(kubeconfig=nowhere, deleteUnreachable=True) as plugin:
         plugin.delete(CONFIG_MAP, "default/a", state)
         assert plugin.read(CONFIG_MAP, "default/a", state)[0] == ""
@@ -825,3 +828,20 @@ def test_no_key_of_the_kubeconfig_is_left_in_a_file(plane, tmp_path, monkeypatch
     with Plugin(kubeconfig=plane.kubeconfig) as plugin:
         plugin.check(CONFIG_MAP, "a", {})
         assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_in_the_terminal_leaves_the_plugin_to_the_engine(plane, namespace):
+    with Plugin(kubeconfig=plane.kubeconfig) as plugin:
+        plugin.process.send_signal(signal.SIGINT)
+        assert plugin.make(CONFIG_MAP, "a", in_namespace(namespace, {}))[0]
+
+
+def test_the_plugin_ends_with_its_engine(plane):
+    with Plugin(kubeconfig=plane.kubeconfig) as plugin:
+        plugin.server.stop(None)
+        assert plugin.process.wait(30) == 0
+
+
+def test_a_warning_of_the_api_server_reaches_the_user(plugin, namespace):
+    plugin.make("kubernetes:core/v1:Endpoints", "old", in_namespace(namespace, {}))
+    assert any("deprecated" in message for message in plugin.engine.messages)

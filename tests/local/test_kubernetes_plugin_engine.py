@@ -17,7 +17,7 @@ pytestmark = pytest.mark.local
 
 ROOT = Path(__file__).parent.parent.parent
 TOOLS = ROOT / ".tools"
-BASE_PORT = 23240
+BASE_PORT = 23200
 TEXT = "hunter2-and-more"
 
 
@@ -187,7 +187,7 @@ def test_a_named_object_is_deleted_before_its_replacement(stack, plane):
 
 
 def test_an_autonamed_object_is_replaced_before_it_is_deleted(stack, plane):
-    stack.program(lambda options: web(options))
+    stack.program(web)
     stack.up()
     first = kubectl(plane, "get", "deployment", "-o", "name")
     stack.program(lambda options: web(options, labels={"app": "other"}))

@@ -6,14 +6,26 @@ from toolchain.engine.kubernetes.readiness import pod_reasons, rule_for
 from toolchain.engine.kubernetes.waiting import timeout_s
 
 
-def nothing(_kind, _name, _namespace):
-    return None
+class Around:
+    """Everything else on the cluster: one object by name, or one by labels."""
+
+    def __init__(self, named=None, labelled=()):
+        self.named, self.labelled = named, labelled
+
+    def read(self, _kind, _name, _namespace):
+        return self.named
+
+    def matching(self, _kind, _namespace, _labels):
+        return list(self.labelled)
 
 
-def state(api_version, name, obj, look=nothing):
+NOTHING = Around()
+
+
+def state(api_version, name, obj, around=NOTHING):
     rule = rule_for(Kind(api_version, name), obj)
     assert rule is not None
-    return rule({"metadata": {"name": "x", "namespace": "n", **obj.pop("metadata", {})}, **obj}, look).state
+    return rule({"metadata": {"name": "x", "namespace": "n", **obj.pop("metadata", {})}, **obj}, around).state
 
 
 def condition(name, status="True", **more):
@@ -104,16 +116,17 @@ def test_each_kind_says_when_it_is_ready(api_version, name, spec, status, expect
     assert state(api_version, name, obj) == expected
 
 
-def test_a_service_is_ready_with_its_first_endpoint():
-    endpoints = {"subsets": [{"addresses": [{"ip": "10.0.0.1"}]}]}
+def test_a_service_is_ready_with_its_first_ready_endpoint():
     obj = {"spec": {"selector": {"a": "b"}}}
-    assert state("v1", "Service", obj, lambda *_: endpoints) == "ready"
+    late, ready = ({"endpoints": [{"conditions": {"ready": state}}]} for state in (False, True))
+    assert state("v1", "Service", obj, Around(labelled=[late])) == "waiting"
+    assert state("v1", "Service", obj, Around(labelled=[late, ready])) == "ready"
 
 
 def test_a_claim_that_waits_for_its_first_consumer_is_ready():
     obj = {"spec": {"storageClassName": "local"}, "status": {"phase": "Pending"}}
     late = {"volumeBindingMode": "WaitForFirstConsumer"}
-    assert state("v1", "PersistentVolumeClaim", obj, lambda *_: late) == "ready"
+    assert state("v1", "PersistentVolumeClaim", obj, Around(named=late)) == "ready"
 
 
 def test_a_kind_without_a_rule_is_ready_at_once():

@@ -1,35 +1,63 @@
-"""Start the plugin: print the port it listens on, serve until the engine ends it."""
+"""Start the plugin: print the port it listens on, and serve until the engine ends or is gone."""
 
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
 
-from .provider import KubernetesProvider
+from .provider import KubernetesProvider, Log
 
 # A resource that waits holds a thread, and Cancel must still find one.
 THREADS = 256
+# A large CustomResourceDefinition is past gRPC's 4 MiB.
+UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 SEVERITY = {"info": engine_pb2.INFO, "warning": engine_pb2.WARNING, "error": engine_pb2.ERROR}
 
 
 def main(engine: str) -> None:
-    stub = engine_pb2_grpc.EngineStub(grpc.insecure_channel(engine))
+    """engine: host:port of Pulumi's engine."""
+    # Ctrl-C reaches the whole process group; the engine then calls Cancel, and waits for us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    channel = grpc.insecure_channel(engine, options=UNLIMITED)
+    server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(KubernetesProvider(_log_to(channel)), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    print(port, flush=True)
+    _lost(channel).wait()
+    server.stop(None)
+
+
+def _log_to(channel: grpc.Channel) -> Log:
+    stub = engine_pb2_grpc.EngineStub(channel)
 
     def log(severity: str, urn: str, message: str, ephemeral: bool) -> None:
         stub.Log(
             engine_pb2.LogRequest(severity=SEVERITY[severity], urn=urn, message=message, ephemeral=ephemeral)
         )
 
-    server = grpc.server(
-        ThreadPoolExecutor(THREADS),
-        options=[("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)],
-    )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(KubernetesProvider(log), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    print(port, flush=True)
-    server.wait_for_termination()
+    return log
+
+
+def _lost(channel: grpc.Channel) -> Event:
+    """Set once the engine does not answer any more: a plugin must not outlive it."""
+    lost = Event()
+
+    def look(state: grpc.ChannelConnectivity) -> None:
+        if state is grpc.ChannelConnectivity.IDLE:  # the connection is gone: is there another one?
+            channel.subscribe(_nothing, try_to_connect=True)
+        if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
+            lost.set()
+
+    channel.subscribe(look, try_to_connect=True)
+    return lost
+
+
+def _nothing(state: grpc.ChannelConnectivity) -> None:
+    del state
 
 
 if __name__ == "__main__":

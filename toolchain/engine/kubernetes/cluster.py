@@ -55,10 +55,11 @@ class Cluster:
                 return None
             raise
 
-    def pods(self, namespace: str, selector: dict[str, str]) -> list[Object]:
-        wanted = ",".join(f"{key}={value}" for key, value in selector.items())
-        resource = self.resource(Kind("v1", "Pod"))
-        with self._answered(f"pods of {namespace}"):
+    def matching(self, kind: Kind, namespace: str, labels: dict[str, str]) -> list[Object]:
+        """The objects of a kind in a namespace that carry these labels."""
+        wanted = ",".join(f"{key}={value}" for key, value in labels.items())
+        resource = self.resource(kind)
+        with self._answered(f"{kind.name} of {namespace}"):
             found = self.client.get(
                 resource, namespace=namespace, label_selector=wanted, serialize=False, **_limits()
             )

@@ -157,6 +157,9 @@ class Operations:
         try:
             live = self._found(kind, identifier)
         except UnreachableError as error:
+            if self.settings.keep_unreachable:
+                asked.tell(f"{error}. Its state is left as it was, as skipUpdateUnreachable asks", True)
+                return state, given
             self._drop_unreachable(error, asked)
             return None
         if live is None:

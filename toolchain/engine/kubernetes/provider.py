@@ -176,10 +176,10 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         return empty_pb2.Empty()
 
     def _tell(self, request: Any) -> Tell:
-        secrets = _secrets(request)
+        secrets = functools.cache(lambda: _secrets(request))
 
         def tell(message: str, lasting: bool) -> None:
-            self._log("warning" if lasting else "info", request.urn, redact(message, secrets), not lasting)
+            self._log("warning" if lasting else "info", request.urn, redact(message, secrets()), not lasting)
 
         return tell
 

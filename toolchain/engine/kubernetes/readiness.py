@@ -1,6 +1,6 @@
 """When an object is ready: one rule per kind, and the two forms of `pulumi.com/waitFor`.
 
-A rule looks at the live object (and, with `look`, at another one) and says how far it is. A
+A rule looks at the live object (and, through `around`, at others) and says how far it is. A
 kind without a rule is ready as soon as it is applied.
 """
 
@@ -8,16 +8,23 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from .kinds import Kind
 from .naming import WAIT_FOR, annotation
 from .problems import ProblemError
 
-__all__ = ["Look", "Progress", "Rule", "pod_reasons", "rule_for"]
+__all__ = ["Around", "Progress", "Rule", "pod_reasons", "rule_for"]
 
 Object = dict[str, Any]
-Look = Callable[[Kind, str, str], Object | None]
+
+
+class Around(Protocol):
+    """What else is on the cluster."""
+
+    def read(self, kind: Kind, name: str, namespace: str) -> Object | None: ...
+
+    def matching(self, kind: Kind, namespace: str, labels: dict[str, str]) -> list[Object]: ...
 
 
 @dataclass(frozen=True)
@@ -26,8 +33,10 @@ class Progress:
     message: str = ""
 
 
-Rule = Callable[[Object, Look], Progress]
+Rule = Callable[[Object, Around], Progress]
 READY = Progress("ready")
+SLICES = Kind("discovery.k8s.io/v1", "EndpointSlice")
+STORAGE_CLASS = Kind("storage.k8s.io/v1", "StorageClass")
 
 
 def rule_for(kind: Kind, inputs: Object) -> Rule | None:
@@ -36,7 +45,7 @@ def rule_for(kind: Kind, inputs: Object) -> Rule | None:
     return _wait_for(wanted) if wanted else RULES.get((kind.group, kind.name))
 
 
-def deployment(obj: Object, _look: Look) -> Progress:
+def deployment(obj: Object, _around: Around) -> Progress:
     spec, status = obj["spec"], obj.get("status", {})
     if not _observed(obj) or spec.get("paused"):
         return READY if spec.get("paused") else _waiting("not seen by its controller yet")
@@ -52,7 +61,7 @@ def deployment(obj: Object, _look: Look) -> Progress:
     return READY if available >= wanted else _waiting(f"{available} of {wanted} replicas available")
 
 
-def stateful_set(obj: Object, _look: Look) -> Progress:
+def stateful_set(obj: Object, _around: Around) -> Progress:
     spec, status = obj["spec"], obj.get("status", {})
     if not _observed(obj):
         return _waiting("not seen by its controller yet")
@@ -67,7 +76,7 @@ def stateful_set(obj: Object, _look: Look) -> Progress:
     return READY if ready >= wanted else _waiting(f"{ready} of {wanted} replicas ready")
 
 
-def daemon_set(obj: Object, _look: Look) -> Progress:
+def daemon_set(obj: Object, _around: Around) -> Progress:
     status = obj.get("status", {})
     if not _observed(obj):
         return _waiting("not seen by its controller yet")
@@ -78,7 +87,7 @@ def daemon_set(obj: Object, _look: Look) -> Progress:
     return READY if available >= wanted else _waiting(f"{available} of {wanted} pods available")
 
 
-def job(obj: Object, _look: Look) -> Progress:
+def job(obj: Object, _around: Around) -> Progress:
     failed = _condition(obj, "Failed")
     if failed.get("status") == "True":
         return Progress("failed", f"job failed: {failed.get('reason')}: {failed.get('message', '')}")
@@ -91,7 +100,7 @@ def job(obj: Object, _look: Look) -> Progress:
     )
 
 
-def pod(obj: Object, _look: Look) -> Progress:
+def pod(obj: Object, _around: Around) -> Progress:
     phase = obj.get("status", {}).get("phase", "Pending")
     if phase == "Failed":
         return Progress("failed", f"pod failed: {'; '.join(pod_reasons([obj])) or phase}")
@@ -100,14 +109,14 @@ def pod(obj: Object, _look: Look) -> Progress:
     return _waiting("; ".join(pod_reasons([obj])) or f"pod is {phase}")
 
 
-def replication_controller(obj: Object, _look: Look) -> Progress:
+def replication_controller(obj: Object, _around: Around) -> Progress:
     wanted, ready = obj["spec"].get("replicas", 1), obj.get("status", {}).get("readyReplicas", 0)
     if not _observed(obj):
         return _waiting("not seen by its controller yet")
     return READY if ready >= wanted else _waiting(f"{ready} of {wanted} replicas ready")
 
 
-def service(obj: Object, look: Look) -> Progress:
+def service(obj: Object, around: Around) -> Progress:
     spec = obj["spec"]
     if spec.get("type") == "ExternalName":
         return READY
@@ -116,46 +125,47 @@ def service(obj: Object, look: Look) -> Progress:
     if spec.get("clusterIP") == "None" or not spec.get("selector"):
         return READY
     metadata = obj["metadata"]
-    endpoints = look(Kind("v1", "Endpoints"), metadata["name"], metadata["namespace"]) or {}
-    if any(subset.get("addresses") for subset in endpoints.get("subsets") or []):
+    slices = around.matching(SLICES, metadata["namespace"], {"kubernetes.io/service-name": metadata["name"]})
+    endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+    if any(endpoint.get("conditions", {}).get("ready") is not False for endpoint in endpoints):
         return READY
     return _waiting("its selector matches no ready pod yet")
 
 
-def ingress(obj: Object, _look: Look) -> Progress:
+def ingress(obj: Object, _around: Around) -> Progress:
     return READY if _ingress(obj) else _waiting("no load balancer address yet")
 
 
-def volume(obj: Object, _look: Look) -> Progress:
+def volume(obj: Object, _around: Around) -> Progress:
     phase = obj.get("status", {}).get("phase", "Pending")
     return READY if phase in {"Available", "Bound"} else _waiting(f"volume is {phase}")
 
 
-def claim(obj: Object, look: Look) -> Progress:
+def claim(obj: Object, around: Around) -> Progress:
     phase = obj.get("status", {}).get("phase", "Pending")
     if phase == "Bound":
         return READY
     storage_class = obj["spec"].get("storageClassName")
-    found = look(Kind("storage.k8s.io/v1", "StorageClass"), storage_class, "") if storage_class else None
+    found = around.read(STORAGE_CLASS, storage_class, "") if storage_class else None
     if found and found.get("volumeBindingMode") == "WaitForFirstConsumer":
         return READY
     return _waiting(f"claim is {phase}")
 
 
-def secret(obj: Object, _look: Look) -> Progress:
+def secret(obj: Object, _around: Around) -> Progress:
     if obj.get("type") != "kubernetes.io/service-account-token" or obj.get("data", {}).get("token"):
         return READY
     return _waiting("no token yet")
 
 
-def definition(obj: Object, _look: Look) -> Progress:
+def definition(obj: Object, _around: Around) -> Progress:
     refused = _condition(obj, "NamesAccepted")
     if refused.get("status") == "False":
         return Progress("failed", f"names not accepted: {refused.get('message', '')}")
     return _true(obj, "Established")
 
 
-def api_service(obj: Object, _look: Look) -> Progress:
+def api_service(obj: Object, _around: Around) -> Progress:
     return _true(obj, "Available")
 
 
@@ -214,8 +224,8 @@ def _wait_for(text: str) -> Rule:
     parts = json.loads(text) if text.lstrip().startswith("[") else [text]
     rules = [_one_wait_for(part) for part in parts]
 
-    def all_hold(obj: Object, look: Look) -> Progress:
-        return next((step for rule in rules if (step := rule(obj, look)) != READY), READY)
+    def all_hold(obj: Object, around: Around) -> Progress:
+        return next((step for rule in rules if (step := rule(obj, around)) != READY), READY)
 
     return all_hold
 
@@ -224,7 +234,7 @@ def _one_wait_for(text: str) -> Rule:
     how, _, what = text.partition("=")
     if how == "condition" and what:
         name, _, status = what.partition("=")
-        return lambda obj, _look: _true(obj, name, status or "True")
+        return lambda obj, _around: _true(obj, name, status or "True")
     path = (
         re.fullmatch(r"\{?((?:\.[\w-]+|\[\d+\]|\['[^']+'\])+)\}?(?:=(.*))?", what)
         if how == "jsonpath"
@@ -238,7 +248,7 @@ def _one_wait_for(text: str) -> Rule:
     steps = re.findall(r"\.([\w-]+)|\[(\d+)\]|\['([^']+)'\]", path[1])
     wanted = path[2]
 
-    def at_path(obj: Object, _look: Look) -> Progress:
+    def at_path(obj: Object, _around: Around) -> Progress:
         found = _walk(obj, steps)
         shown = found if isinstance(found, str) else json.dumps(found)
         done = found is not None if wanted is None else shown == wanted

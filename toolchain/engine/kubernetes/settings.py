@@ -21,6 +21,7 @@ FLAGS = {
     "enableConfigMapMutable": "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE",
     "enablePatchForce": "PULUMI_K8S_ENABLE_PATCH_FORCE",
     "enableSecretMutable": "PULUMI_K8S_ENABLE_SECRET_MUTABLE",
+    "skipUpdateUnreachable": "PULUMI_K8S_SKIP_UPDATE_UNREACHABLE",
     "upsertExistingObjects": "PULUMI_K8S_UPSERT_EXISTING_OBJECTS",
 }
 
@@ -31,6 +32,8 @@ class ProviderSettings:
 
     known: False when a value will only be known after the update; such a provider is never contacted.
     mutable: kinds whose data may change in place.
+    delete_unreachable, keep_unreachable: what to do with the state of an object whose cluster does not
+    answer, instead of failing: drop it; leave it as it is when it is only read.
     """
 
     kubeconfig: str = field(default="", repr=False)
@@ -38,6 +41,7 @@ class ProviderSettings:
     cluster: str = ""
     namespace: str = ""
     delete_unreachable: bool = False
+    keep_unreachable: bool = False
     patch_force: bool = False
     upsert: bool = False
     mutable: frozenset[str] = frozenset()
@@ -68,6 +72,7 @@ class ProviderSettings:
             cluster=_text(plain.get("cluster")),
             namespace=_text(plain.get("namespace")),
             delete_unreachable=flags["deleteUnreachable"],
+            keep_unreachable=flags["skipUpdateUnreachable"],
             patch_force=flags["enablePatchForce"],
             upsert=flags["upsertExistingObjects"],
             mutable=frozenset(kind for kind, free in kinds.items() if free),

@@ -54,9 +54,9 @@ def until_ready(cluster: Cluster, kind: Kind, live: Object, rule: Rule, wait: Wa
         if found is None:
             return Progress("failed", "it was deleted while we waited for it"), live
         live = found
-        return rule(live, cluster.read), live
+        return rule(live, cluster), live
 
-    progress, live = _repeat((rule(live, cluster.read), live), look, wait)
+    progress, live = _repeat((rule(live, cluster), live), look, wait)
     if progress.state == "ready":
         wait.report("ready")
         return live
@@ -126,7 +126,7 @@ def _why(cluster: Cluster, live: Object) -> list[str]:
     labels = selector.get("matchLabels") if isinstance(selector, dict) else None
     namespace = live["metadata"].get("namespace")
     if isinstance(labels, dict) and namespace:
-        why += pod_reasons(cluster.pods(namespace, labels))
+        why += pod_reasons(cluster.matching(Kind("v1", "Pod"), namespace, labels))
     return why
 
 
