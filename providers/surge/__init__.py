@@ -1,0 +1,1 @@
+"""The project's own Pulumi provider: local processes, certificates, broker topology."""
