@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from metrics_server import Config, ConfigError
+from metrics_server.__main__ import main
+from metrics_server.config import Followed, read_filters, read_tokens
+
+GIVEN = {
+    "listen": {"host": "127.0.0.1", "port": 8443, "certificate": "tls.crt", "key": "tls.key"},
+    "token_file": "tokens",
+    "broker": {"nodes": ["http://127.0.0.1:15692/"], "vhost": "surge"},
+    "sample_s": 2,
+    "stale_s": 20,
+    "windows_s": [15, 60, 300],
+    "filters_file": "/etc/surge/filters.json",
+}
+FILTER = {"name": "a", "queue": "filter.a", "slots": 1, "service_s": 8, "drain_s": 60, "beta": 1.06}
+
+
+def written(folder: Path, given: object) -> Path:
+    file = folder / "config.json"
+    file.write_text(json.dumps(given))
+    return file
+
+
+def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):
+    config = Config.read(written(tmp_path, GIVEN))
+    assert config.certificate == tmp_path / "tls.crt"
+    assert config.token_file == tmp_path / "tokens"
+    assert config.filters_file == Path("/etc/surge/filters.json")
+    assert config.nodes == ("http://127.0.0.1:15692",)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sample_s": 0}, "sample_s 0: want seconds"),
+        ({"sample_s": True}, "sample_s True"),
+        ({"stale_s": 3}, "stale_s 3 is less than two samples"),
+        ({"windows_s": [60, 15, 300]}, "windows_s"),
+        ({"windows_s": [15, 60]}, "not enough values"),
+        ({"listen": {"host": "x", "port": 99_999}}, "listen.port 99999"),
+        ({"listen": {"host": "x", "port": 1, "key": "k"}}, "certificate and key belong together"),
+        ({"broker": {"nodes": [], "vhost": "surge"}}, "broker.nodes: want a list"),
+        ({"broker": {"nodes": ["ftp://x"], "vhost": "surge"}}, "is no http or https URL"),
+        ({"broker": {"nodes": ["http://x"], "vhost": 'a"b'}}, "broker.vhost"),
+        ({"listen": None}, "config.json"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path, change, problem):
+    with pytest.raises(ConfigError, match=problem):
+        Config.read(written(tmp_path, GIVEN | change))
+
+
+@pytest.mark.parametrize("key", [key for key in GIVEN if key != "windows_s"])
+def test_a_missing_setting_is_named(tmp_path, key):
+    with pytest.raises(ConfigError, match=f"key '{key}' is missing"):
+        Config.read(written(tmp_path, {name: value for name, value in GIVEN.items() if name != key}))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"slots": 0}, "slots 0"),
+        ({"slots": 1.5}, "slots 1.5"),
+        ({"service_s": 0}, "service_s 0"),
+        ({"drain_s": "60"}, "drain_s '60'"),
+        ({"beta": -1}, "beta -1"),
+        ({"queue": 'filter.a",x="'}, "queue"),
+        ({"name": ""}, "name: 0 signs"),
+    ],
+)
+def test_a_wrong_filter_is_refused(change, problem):
+    with pytest.raises(ConfigError, match=problem):
+        read_filters(json.dumps({"filters": [FILTER | change]}).encode())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"filters": 3}', b'{"filters": [3]}', b"[" * 100_000]
+)
+def test_a_filters_file_that_is_none_is_refused(content):
+    with pytest.raises(ConfigError, match="filters_file"):
+        read_filters(content)
+
+
+def test_two_filters_never_share_a_queue():
+    with pytest.raises(ConfigError, match="share a name or a queue"):
+        read_filters(json.dumps({"filters": [FILTER, FILTER | {"name": "b"}]}).encode())
+
+
+def test_one_or_two_tokens_are_accepted():
+    assert read_tokens(b"0123456789abcdef\n") == (b"0123456789abcdef",)
+    assert len(read_tokens(b"0123456789abcdef\n\n fedcba9876543210 \n")) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"short", b"a" * 20 + b"\n" + b"b" * 20 + b"\n" + b"c" * 20])
+def test_a_refused_token_is_never_repeated(content):
+    with pytest.raises(ConfigError) as seen:
+        read_tokens(content)
+    assert "short" not in str(seen.value).replace("shorter", "")
+    assert "aaa" not in str(seen.value)
+
+
+def test_a_followed_file_tells_its_content_once_per_change(tmp_path):
+    file = tmp_path / "filters.json"
+    file.write_text("one")
+    followed = Followed(file)
+    assert [followed.changed(), followed.changed()] == [b"one", None]
+    file.with_suffix(".new").write_text("two")
+    file.with_suffix(".new").rename(file)
+    assert [followed.changed(), followed.changed()] == [b"two", None]
+    file.unlink()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        followed.changed()
+
+
+def test_a_server_with_a_wrong_file_says_so_and_ends_with_2(tmp_path, capsys):
+    assert main(["--config", str(tmp_path / "none.json")]) == 2
+    assert "none.json: cannot be read: No such file" in capsys.readouterr().err
