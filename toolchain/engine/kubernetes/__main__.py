@@ -1,5 +1,6 @@
 """Start the plugin: print the port it listens on, and serve until the engine ends or is gone."""
 
+import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,16 +20,21 @@ SEVERITY = {"info": engine_pb2.INFO, "warning": engine_pb2.WARNING, "error": eng
 
 def main(engine: str) -> None:
     """engine: host:port of Pulumi's engine."""
-    # Ctrl-C reaches the whole process group; the engine then calls Cancel, and waits for us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     channel = grpc.insecure_channel(engine, options=UNLIMITED)
+    provider = KubernetesProvider(_log_to(channel))
     server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(KubernetesProvider(_log_to(channel)), server)
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    over = _lost(channel)
+    # The engine has us in a process group of our own, where no Ctrl-C of a terminal comes: this is how
+    # it closes a plugin, and it waits 5 s for the end before it kills.
+    signal.signal(signal.SIGINT, lambda _signal, _frame: over.set())
     print(port, flush=True)
-    _lost(channel).wait()
-    server.stop(None)
+    over.wait()
+    provider.cancel()
+    server.stop(None).wait()
+    os._exit(0)  # a thread in the middle of a request would hold an orderly exit for up to a minute
 
 
 def _log_to(channel: grpc.Channel) -> Log:

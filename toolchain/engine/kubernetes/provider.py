@@ -68,6 +68,10 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled = Event()
         self._operations = Operations(ProviderSettings(known=False), self._cancelled)
 
+    def cancel(self) -> None:
+        """End every wait: what was written is reported as written, but not ready."""
+        self._cancelled.set()
+
     def GetPluginInfo(self, request: Any, context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=version())
 
@@ -75,7 +79,7 @@ class KubernetesProvider(provider_pb2_grpc.ResourceProviderServicer):
         return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": version()}))
 
     def Cancel(self, request: Any, context: Any) -> empty_pb2.Empty:
-        self._cancelled.set()
+        self.cancel()
         return empty_pb2.Empty()
 
     @_answering
