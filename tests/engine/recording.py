@@ -49,7 +49,7 @@ class _Mocks(mocks.Mocks):
         if args.typ.startswith("random:"):
             made["result"] = f"{args.name}-result"
         if args.typ.startswith("surge:pki:"):
-            made |= {"certificate": f"{args.name} certificate", "privateKey": f"{args.name} key"}
+            made |= {"certificate": f"{args.name} certificate", "private_key": f"{args.name} key"}
         return f"{args.name}-id", made
 
     def call(self, args: mocks.MockCallArgs) -> dict[str, Any]:
