@@ -1,1 +1,5 @@
 """The `surge` command."""
+
+from surge.cli.app import app
+
+__all__ = ["app"]

@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    stack: Annotated[str, typer.Argument(help="One stack only; all without it.", metavar="[STACK]")] = "",
+    stack: Annotated[str, typer.Argument(help="One stack only; all without it.", metavar="STACK")] = "",
 ) -> None:
     """Validate settings and catalogue: every problem at once, one line each; exit code 1 if any."""
     root = checkout()

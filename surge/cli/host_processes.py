@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from providers.surge.orphans import PROCESS_MARKER, SUPERVISOR_MARKER
+
 __all__ = ["HostProcess", "listeners", "marked", "port_is_free", "stop"]
 
-MARKER = b"SURGE_PROCESS="
 LISTEN = "0A"
 
 
@@ -21,15 +22,17 @@ class HostProcess:
 
 
 def marked(directory: Path) -> list[HostProcess]:
-    """Every process, other than this one, that was started for the cluster in `directory`."""
-    wanted = MARKER + os.fsencode(directory) + b":"
+    """Every process, other than this one, that was started for the cluster in `directory`: by its marker."""
+    process = f"{PROCESS_MARKER}={directory}:".encode()
+    supervisor = f"{SUPERVISOR_MARKER}={directory}".encode()
     found: list[HostProcess] = []
     for pid in _pids():
         try:
             environment = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:  # gone, or somebody else's
             continue
-        if pid != os.getpid() and any(item.startswith(wanted) for item in environment.split(b"\0")):
+        marks = environment.split(b"\0")
+        if pid != os.getpid() and (supervisor in marks or any(mark.startswith(process) for mark in marks)):
             found.append(HostProcess(pid, _name(pid)))
     return found
 

@@ -1,7 +1,7 @@
 """Reads workers and HPAs of all filters from the API server, in two requests."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +27,7 @@ class Workers:
 
     desired: int | None = None
     ready: int | None = None
-    conditions: list[Mapping[str, str]] | None = None
+    conditions: Sequence[Mapping[str, str]] | None = None
 
 
 class KubernetesClient:
@@ -64,10 +64,13 @@ class KubernetesClient:
             raise NoAnswerError(f"the API server refuses: {error.status} {error.reason}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(f"the API server does not answer: {_short(error)}") from error
-        hpas = {item.spec.scale_target_ref.name: item for item in scalers.items}
-        return {
-            item.metadata.name: _workers(item, hpas.get(item.metadata.name)) for item in deployments.items
-        }
+        return put_together(deployments.items, scalers.items)
+
+
+def put_together(deployments: Sequence[Any], scalers: Sequence[Any]) -> dict[str, Workers]:
+    """Return what a Deployment and the HPA that sizes it say, by the Deployment's name."""
+    hpas = {item.spec.scale_target_ref.name: item for item in scalers}
+    return {item.metadata.name: _workers(item, hpas.get(item.metadata.name)) for item in deployments}
 
 
 def _workers(deployment: Any, hpa: Any) -> Workers:

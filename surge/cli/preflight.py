@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from providers.surge.folders import demand_ours
+from providers.surge.problems import ProblemError
 from surge.cli.host_processes import HostProcess, listeners, marked
 from surge.policy.ports import SERVICES, Ports
 
@@ -75,6 +77,10 @@ def permission_problems(root: Path, directory: Path) -> list[str]:
                 f"{place} belongs to user {place.stat().st_uid}: somebody else's stack, or begun as root. "
                 f"Take it: sudo chown -R {os.geteuid()} {place}, or stop that stack as its owner: surge down"
             )
+    try:
+        demand_ours(directory)
+    except ProblemError as error:
+        problems.append(str(error))
     return problems
 
 

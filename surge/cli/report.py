@@ -8,17 +8,17 @@ from surge.cli.state import Snapshot, health
 from surge.cli.tables import FILTER_COLUMNS, PROCESS_COLUMNS, as_json, filter_rows, plain, process_rows
 from surge.stack_outputs import RunningStack
 
-__all__ = ["as_text", "kubeconfig_path", "next_steps", "up_json"]
+__all__ = ["as_text", "next_steps", "up_json"]
 
 
-def as_text(stack: RunningStack, closing: Closing) -> str:
+def as_text(stack: RunningStack, closing: Closing, kubeconfig: Path) -> str:
     snapshot = closing.snapshot
     state = f"loop closed after {closing.took_s:.0f} s" if closing.closed else "loop still open"
     parts = [
         plain(PROCESS_COLUMNS, process_rows(snapshot.processes)),
         plain(FILTER_COLUMNS, filter_rows(snapshot.filters)),
         f"{stack.name}: {state}",
-        next_steps(kubeconfig_path(Path(stack.directory))),
+        next_steps(kubeconfig),
     ]
     return "\n\n".join(parts)
 
@@ -33,10 +33,6 @@ def next_steps(kubeconfig: Path) -> str:
             "  make down       stop everything",
         ]
     )
-
-
-def kubeconfig_path(directory: Path) -> Path:
-    return directory / "kubeconfig"
 
 
 def up_json(stack: RunningStack, closing: Closing) -> Mapping[str, object]:

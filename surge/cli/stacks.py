@@ -11,6 +11,7 @@ __all__ = [
     "PROJECT",
     "checkout",
     "cluster_directory",
+    "kubeconfig_file",
     "read_settings",
     "require_stack",
     "stack_names",
@@ -63,6 +64,11 @@ def state_directory(root: Path) -> Path:
 
 def state_file(root: Path, name: str) -> Path:
     return state_directory(root) / ".pulumi" / "stacks" / PROJECT / f"{name}.json"
+
+
+def kubeconfig_file(root: Path, name: str) -> Path:
+    """Of the administrator, mode 0600, while the stack is up."""
+    return root / ".surge" / f"kubeconfig-{name}"
 
 
 def cluster_directory(root: Path, cluster: str) -> Path:

@@ -4,17 +4,19 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from providers.surge.folders import OWNER
 from surge.cli.host_processes import HostProcess, listeners, marked, stop
-from surge.cli.stacks import PROJECT, cluster_directory, state_directory
+from surge.cli.stacks import PROJECT, cluster_directory, kubeconfig_file, state_directory
 from surge.policy.ports import Ports
 
 __all__ = ["forget", "leftovers", "remove_empty", "sweep"]
 
-KEPT_FOR_OTHERS = ("state", "clusters")
-
 
 def sweep(root: Path, cluster: str) -> list[str]:
-    """End every process of the cluster and delete its directory; return a line for each thing done."""
+    """End every process of the cluster and delete its directory; return a line for each.
+
+    A directory without our mark is somebody else's, and stays.
+    """
     directory = cluster_directory(root, cluster)
     done: list[str] = []
     # The supervisor restarts what it finds dead, and a child may have been born during the first look.
@@ -24,7 +26,7 @@ def sweep(root: Path, cluster: str) -> list[str]:
             break
         stop(found)
         done.append(f"ended {_named(found)}")
-    if directory.exists():
+    if (directory / OWNER).exists() or (directory.is_dir() and not any(directory.iterdir())):
         shutil.rmtree(directory)
         done.append(f"deleted {directory}")
     return done
@@ -34,6 +36,7 @@ def forget(root: Path, stack: str) -> list[str]:
     """Delete what the file backend knows of `stack`: for a state that the engine cannot read."""
     kept = state_directory(root) / ".pulumi"
     done: list[str] = []
+    kubeconfig_file(root, stack).unlink(missing_ok=True)
     for path in sorted((kept / "stacks" / PROJECT).glob(f"{stack}.json*")):
         path.unlink()
         done.append(f"deleted {path}")
@@ -68,7 +71,7 @@ def leftovers(root: Path, cluster: str, ports: Ports) -> list[str]:
         who = f"{holder.name}, process {holder.pid}" if holder else "another user's process"
         left.append(f"port {port} is still taken by {who}")
     if directory.exists():
-        left.append(f"{directory} is still there")
+        left.append(f"{directory} is still there: it holds files that surge did not make")
     return left
 
 

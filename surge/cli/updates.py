@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from providers.surge.folders import write
 from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.engine_run import is_empty
@@ -14,7 +15,7 @@ from surge.cli.operation import INTERRUPTED, Session, session
 from surge.cli.preflight import check
 from surge.cli.reading import Reader
 from surge.cli.report import as_text, up_json
-from surge.cli.stacks import checkout, cluster_directory, read_settings
+from surge.cli.stacks import checkout, cluster_directory, kubeconfig_file, read_settings
 from surge.model import Catalogue, Settings
 from surge.stack_outputs import running_stack
 
@@ -46,6 +47,7 @@ def up(stack: StackName = "local", json: Json = False) -> None:
         if settings.stack_kind != "local":
             return
         running = running_stack(root, stack)
+        write(kubeconfig_file(root, stack), running.kubeconfig)
         with Reader(running) as reader:
             closing = wait_closed(
                 reader.read, work.display.say, interrupted=lambda: work.interrupts.count > 0
@@ -59,7 +61,7 @@ def up(stack: StackName = "local", json: Json = False) -> None:
     if json:
         out.print_json(data=up_json(running, closing))
     else:
-        out.print(as_text(running, closing))
+        out.print(as_text(running, closing, kubeconfig_file(root, stack)), markup=False)
     _refuse_unless_closed(closing, stack)
 
 

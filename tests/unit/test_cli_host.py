@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from providers.surge.folders import claim
 from surge.cli.console import Refusal
 from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop
 from surge.cli.interrupts import Interrupts
@@ -141,9 +142,9 @@ def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
     assert "chown" in problem
 
 
-def sleeper(directory, name: str = "etcd") -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "SURGE_PROCESS": f"{directory}:{name}"}
-    program = "import signal,time;signal.signal(15,signal.SIG_IGN);print(flush=True);time.sleep(60)"
+def sleeper(directory, ignores: str = "signal.signal(15,signal.SIG_IGN);") -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "SURGE_PROCESS": f"{directory}:etcd"}
+    program = f"import signal,time;{ignores}print(flush=True);time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
@@ -165,8 +166,9 @@ def test_processes_are_found_by_their_marker_and_a_longer_name_is_another_cluste
 
 def test_a_sweep_leaves_no_process_and_no_file_of_the_cluster(tmp_path):
     directory = tmp_path / ".surge" / "clusters" / "local"
-    (directory / "etcd").mkdir(parents=True)
-    process = sleeper(directory)
+    claim(directory)
+    (directory / "etcd").mkdir()
+    process = sleeper(directory, ignores="")
     assert any("still runs" in line for line in leftovers(tmp_path, "local", PORTS))
     try:
         done = sweep(tmp_path, "local")
@@ -175,6 +177,19 @@ def test_a_sweep_leaves_no_process_and_no_file_of_the_cluster(tmp_path):
         process.wait()
     assert len(done) == 2
     assert leftovers(tmp_path, "local", PORTS) == []
+
+
+def test_a_folder_that_surge_did_not_make_is_left_alone_and_reported(tmp_path):
+    directory = tmp_path / ".surge" / "clusters" / "local"
+    directory.mkdir(parents=True)
+    (directory / "thesis.tex").write_text("two years of work")
+    assert sweep(tmp_path, "local") == []
+    assert (directory / "thesis.tex").exists()
+    assert not remove_empty(tmp_path)
+    [line] = leftovers(tmp_path, "local", PORTS)
+    assert "did not make" in line
+    [problem] = permission_problems(tmp_path, directory)
+    assert "thesis.tex" in problem
 
 
 def state_of(root, stack):
