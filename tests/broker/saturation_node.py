@@ -1,0 +1,210 @@
+"""A RabbitMQ node and a saturation server for the tests beside this file; both real, both on loopback."""
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pika
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+__all__ = ["TOKEN", "Node", "Server", "eventually"]
+
+ROOT = Path(__file__).parents[2]
+TOKEN = "a-token-of-the-tests-0123456789"
+EMISSION_MS = 500
+
+
+def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) -> Any:
+    """Return the first true answer of `check`."""
+    end, seen = time.monotonic() + patience_s, None
+    while time.monotonic() < end:
+        seen = check()
+        if seen:
+            return seen
+        time.sleep(0.1)
+    raise AssertionError(f"never seen: {what}; last: {seen!r}")
+
+
+class Node:
+    """One node with its own epmd. `stop` and `start` keep its data."""
+
+    def __init__(self, folder: Path, base_port: int) -> None:
+        self.folder = folder
+        self.amqp, self.prometheus, self.management, self.dist, self.epmd = range(base_port, base_port + 5)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self._configure()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.prometheus}"
+
+    def start(self) -> None:
+        environment = self._environment()
+        epmd = ["epmd", "-port", str(self.epmd), "-address", "127.0.0.1"]
+        self._spawn(epmd, environment)
+        eventually(lambda: _listens(self.epmd), "epmd")
+        self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], environment)
+        eventually(lambda: _listens(self.amqp) and _listens(self.prometheus), "the broker", 90)
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+        self.processes.clear()
+        eventually(lambda: not _listens(self.dist), "the end of the broker")
+
+    def connect(self) -> pika.BlockingConnection:
+        """Return a connection to vhost surge, which is made at the first call."""
+        parameters = pika.ConnectionParameters("127.0.0.1", self.amqp, "surge", heartbeat=0)
+        return pika.BlockingConnection(parameters)
+
+    def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
+        with (self.folder / "node.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
+            )
+        self.processes.append(process)
+
+    def _configure(self) -> None:
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.local = 127.0.0.1:{self.amqp}\n"
+            f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.prometheus}\n"
+            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management}\n"
+            f"collect_statistics_interval = {EMISSION_MS}\ndefault_vhost = surge\n"
+        )
+        (self.folder / "advanced.config").write_text(
+            f"[{{rabbit,[{{quorum_tick_interval,{EMISSION_MS}}}]}}].\n"
+        )
+        (self.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
+        cookie = self.folder / ".erlang.cookie"
+        cookie.write_text("TESTS" + os.urandom(12).hex().upper())
+        cookie.chmod(0o400)
+
+    def _environment(self) -> dict[str, str]:
+        folder = str(self.folder)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": folder,
+            "RABBITMQ_NODENAME": f"saturation{self.amqp}@localhost",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_PID_FILE": f"{folder}/pid",
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_DIST_PORT": str(self.dist),
+            "ERL_EPMD_PORT": str(self.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+
+class Server:
+    """`python -m metrics_server` in a process of its own, behind TLS."""
+
+    def __init__(self, folder: Path, port: int, node_url: str) -> None:
+        self.folder, self.port = folder, port
+        _certificate(folder)
+        (folder / "tokens").write_text(TOKEN + "\n")
+        self.use()
+        config = {
+            "listen": {"host": "127.0.0.1", "port": port, "certificate": "tls.crt", "key": "tls.key"},
+            "token_file": "tokens",
+            "broker": {"nodes": [node_url], "vhost": "surge"},
+            "sample_s": 0.25,
+            "stale_s": 2.5,
+            "windows_s": [2, 8, 40],
+            "filters_file": "filters.json",
+        }
+        (folder / "config.json").write_text(json.dumps(config))
+        self.context = ssl.create_default_context(cafile=folder / "tls.crt")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def use(self, *names: str) -> None:
+        """Replace the filters file."""
+        entries = [
+            {"name": name, "queue": f"filter.{name}", "slots": 1, "service_s": 1, "drain_s": 8, "beta": 1.06}
+            for name in names
+        ]
+        fresh = self.folder / "filters.json.new"
+        fresh.write_text(json.dumps({"filters": entries}))
+        fresh.rename(self.folder / "filters.json")
+
+    def start(self) -> None:
+        with (self.folder / "server.log").open("ab") as log:
+            command = [sys.executable, "-m", "metrics_server", "--config", str(self.folder / "config.json")]
+            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        eventually(lambda: _listens(self.port), "the server")
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(30)
+
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "server.log").read_text().splitlines()]
+
+    def get(self, path: str, token: str | None = TOKEN) -> tuple[int, Any]:
+        """Return the status and the JSON of `path`."""
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"https://127.0.0.1:{self.port}{path}", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=self.context) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def shows(self, name: str, **wanted: float) -> dict[str, Any]:
+        """Return the filter's answer once it has the wanted numbers."""
+
+        def check() -> dict[str, Any] | None:
+            status, body = self.get(f"/v1/filters/{name}")
+            return body if status == 200 and wanted.items() <= body.items() else None
+
+        return eventually(check, f"{name} with {wanted}, now {self.get(f'/v1/filters/{name}')}", 15)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _certificate(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "saturation")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    secret = folder / "tls.key"
+    secret.touch(0o600)
+    secret.write_bytes(private)
