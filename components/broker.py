@@ -115,6 +115,7 @@ class LocalBroker(pulumi.ComponentResource):
         )
 
     def _topology(self) -> Topology:
+        shape = topology.of_filters({item.name: item.queue for item in self._args.filters})
         return Topology(
             f"{self._name}-topology",
             TopologyArgs(
@@ -122,7 +123,9 @@ class LocalBroker(pulumi.ComponentResource):
                 admin_user="admin",
                 admin_password=self._passwords["admin"],
                 vhost=topology.VHOST,
-                **topology.of_filters({item.name: item.queue for item in self._args.filters}),
+                exchanges=shape["exchanges"],
+                queues=shape["queues"],
+                bindings=shape["bindings"],
                 users=topology.users({role: self._passwords[role] for role in ROLES if role != "admin"}),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node]),

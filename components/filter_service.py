@@ -53,7 +53,7 @@ class FilterService(pulumi.ComponentResource):
         super().__init__("surge:fleet:FilterService", name, None, opts)
         shared = args.shared
         labels = {"surge.dev/filter": name}
-        metadata = {
+        metadata: k8s.meta.v1.ObjectMetaArgsDict = {
             "name": name,
             "namespace": shared.namespace,
             "labels": {**labels, "surge.dev/class": args.filter.service_class},
@@ -87,7 +87,7 @@ class FilterService(pulumi.ComponentResource):
 
 def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
     url = f"{shared.saturation.url}/v1/filters/{item.name}"
-    if item.signal == "demand":
+    if item.target is None:  # the signal is demand: only ratio is steered to a target
         triggers = scaling.demand_triggers(url, shared.saturation.authentication)
         behavior = scaling.demand_behavior(shared.scale)
     else:

@@ -1,7 +1,6 @@
 """A whole stack: one cluster and what is on it."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pulumi
@@ -107,21 +106,14 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             ready=[*outputs.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
     )
-    _export(settings, catalogue.filters, cluster, broker.outputs, saturation.outputs, prometheus)
+    pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
+    _export_access(broker.outputs, saturation.outputs, prometheus)
+    pulumi.export("filters", {item.name: _summary(item) for item in catalogue.filters})
+    pulumi.export("time_factor", settings.time_factor)
+    pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
 
 
-def _export(
-    settings: Settings,
-    filters: Sequence[Filter],
-    cluster: LocalCluster,
-    broker: BrokerOutputs,
-    saturation: SaturationOutputs,
-    prometheus: LocalPrometheus,
-) -> None:
-    pulumi.export(
-        "cluster",
-        {"name": cluster.outputs.name, "directory": cluster.host.directory, "kubeconfig": cluster.kubeconfig},
-    )
+def _export_access(broker: BrokerOutputs, saturation: SaturationOutputs, prometheus: LocalPrometheus) -> None:
     pulumi.export(
         "endpoints",
         {
@@ -142,9 +134,6 @@ def _export(
             }
         ),
     )
-    pulumi.export("filters", {item.name: _summary(item) for item in filters})
-    pulumi.export("time_factor", settings.time_factor)
-    pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
 
 
 def _summary(item: Filter) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """A Kubernetes cluster of plain processes on this machine, with simulated GPU nodes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ class LocalCluster(pulumi.ComponentResource):
         self.etcd = self._etcd()
         self.apiserver = self._apiserver()
         self.kubeconfig = pki.kubeconfig(pki.user("admin", "admin", groups=["system:masters"]))
-        self.kubernetes = self._provider()
+        self.kubernetes = self._kubernetes_provider()
         controllers = [self._controller_manager(), self._scheduler(), self._kwok()]
         self.nodes = self._nodes(depends_on=controllers)
         self.outputs = ClusterOutputs(
@@ -79,8 +80,8 @@ class LocalCluster(pulumi.ComponentResource):
         )
         self.register_outputs({"kubeconfig": self.kubeconfig})
 
-    def _child(self, depends_on: list[pulumi.Resource]) -> pulumi.ResourceOptions:
-        return pulumi.ResourceOptions(parent=self, depends_on=depends_on)
+    def _child(self, depends_on: Sequence[pulumi.Resource]) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on))
 
     def _etcd(self) -> Process:
         return self.host.process(
@@ -115,7 +116,7 @@ class LocalCluster(pulumi.ComponentResource):
             opts=self._child([self.etcd]),
         )
 
-    def _provider(self) -> k8s.Provider:
+    def _kubernetes_provider(self) -> k8s.Provider:
         return k8s.Provider(
             f"{self._name}-kubernetes",
             kubeconfig=self.kubeconfig,
@@ -188,7 +189,7 @@ class LocalCluster(pulumi.ComponentResource):
             opts=self._child([self.apiserver, *role]),
         )
 
-    def _nodes(self, depends_on: list[pulumi.Resource]) -> list[k8s.core.v1.Node]:
+    def _nodes(self, depends_on: Sequence[pulumi.Resource]) -> list[k8s.core.v1.Node]:
         return [
             k8s.core.v1.Node(
                 f"{self._name}-gpu-{number}",
@@ -206,9 +207,9 @@ class LocalCluster(pulumi.ComponentResource):
             for number in range(self._args.nodes)
         ]
 
-    def _in_cluster(self, depends_on: list[pulumi.Resource] | None = None) -> pulumi.ResourceOptions:
+    def _in_cluster(self, depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
-            parent=self, provider=self.kubernetes, depends_on=depends_on, deleted_with=self.etcd
+            parent=self, provider=self.kubernetes, depends_on=list(depends_on), deleted_with=self.etcd
         )
 
 

@@ -41,7 +41,11 @@ class LocalPki(pulumi.ComponentResource):
     def serve(self, name: str, *, dns_names: Sequence[str] = ("localhost",)) -> Certificate:
         """A server's certificate for loopback; it may be shown as a client's too (mTLS of a pair)."""
         return self._issue(
-            name, self.authority, common_name=name, usages=["server", "client"], dns_names=dns_names
+            f"serve-{name}",
+            self.authority,
+            common_name=name,
+            usages=["server", "client"],
+            dns_names=dns_names,
         )
 
     def aggregator(self) -> Certificate:
@@ -51,7 +55,7 @@ class LocalPki(pulumi.ComponentResource):
 
     def user(self, name: str, common_name: str, *, groups: Sequence[str] = ()) -> Certificate:
         return self._issue(
-            name, self.authority, common_name=common_name, organizations=groups, usages=["client"]
+            f"user-{name}", self.authority, common_name=common_name, organizations=groups, usages=["client"]
         )
 
     def kubeconfig(self, user: Certificate) -> pulumi.Output[str]:
