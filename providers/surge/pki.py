@@ -44,7 +44,7 @@ def authority(
     name = _name(common_name, organizations)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
-        _builder(name, name, key, validity_days, now)
+        _builder(name, name, key, validity_days=validity_days, now=now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
         .add_extension(
@@ -73,7 +73,14 @@ def certificate(
     """
     issuer, issuer_key = _load(authority_certificate, authority_key)
     key = _key(key_algorithm)
-    builder = _builder(_name(common_name, organizations), issuer.subject, key, validity_days, now, issuer)
+    builder = _builder(
+        _name(common_name, organizations),
+        issuer.subject,
+        key,
+        validity_days=validity_days,
+        now=now,
+        authority=issuer,
+    )
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -110,6 +117,7 @@ def _builder(
     subject: x509.Name,
     issuer: x509.Name,
     key: PrivateKey,
+    *,
     validity_days: int,
     now: datetime.datetime | None,
     authority: x509.Certificate | None = None,
@@ -153,7 +161,7 @@ def _load(certificate_pem: str, key_pem: str) -> tuple[x509.Certificate, Private
     issuer = x509.load_pem_x509_certificate(certificate_pem.encode())
     key = serialization.load_pem_private_key(key_pem.encode(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise ValueError(f"authority_key is a {type(key).__name__}; it must be an ECDSA or RSA key")
+        raise ValueError(f"authority_key is a {type(key).__name__}; it must be an ECDSA or RSA key")  # noqa: TRY004
     if key.public_key() != issuer.public_key():
         raise ValueError("authority_key does not belong to authority_certificate: nobody would trust it")
     return issuer, key

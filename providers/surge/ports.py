@@ -1,0 +1,53 @@
+"""Who listens on a loopback port, from /proc."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from .problems import ProblemError
+
+__all__ = ["demand_free", "holder", "listening"]
+
+LISTEN = "0A"
+
+
+def demand_free(ports: Iterable[int]) -> None:
+    """Raise ProblemError naming who holds the first port that is taken."""
+    taken = listening()
+    for port in ports:
+        if port in taken:
+            raise ProblemError(
+                f"port {port} is taken by {holder(taken[port])}: the process could not listen there. "
+                "Stop that one, or give this cluster other ports: cluster.base-port in surge:settings"
+            )
+
+
+def listening() -> dict[int, str]:
+    """Ports that somebody listens on, with the inode of the socket."""
+    found = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        path = Path(table)
+        if not path.exists():
+            continue
+        for line in path.read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == LISTEN:
+                found[int(columns[1].rpartition(":")[2], 16)] = columns[9]
+    return found
+
+
+def holder(inode: str) -> str:
+    """`pid 123 (command line)` of the process that has the socket open."""
+    wanted = f"socket:[{inode}]"
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and _has_open(process, wanted):
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            return f"pid {process.name} ({command.strip()[:120]})"
+    return "a process of another user"
+
+
+def _has_open(process: Path, wanted: str) -> bool:
+    try:
+        return any(os.readlink(link) == wanted for link in (process / "fd").iterdir())
+    except OSError:
+        return False  # it ended meanwhile, or is another user's

@@ -1,0 +1,250 @@
+"""From a wanted topology and the live one to the steps between them; pure."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .problems import ProblemError
+
+__all__ = ["Live", "Step", "Topology", "matches", "plan", "removals"]
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Exchange(_Part):
+    name: Name
+    type: str = "direct"
+    durable: bool = True
+    arguments: dict[str, Any] = {}
+
+
+class Queue(_Part):
+    name: Name
+    type: Literal["quorum", "classic"] = "quorum"
+    arguments: dict[str, Any] = {}
+
+
+class Binding(_Part):
+    source: Name
+    destination: Name
+    routing_key: str = ""
+    arguments: dict[str, Any] = {}
+
+
+class Permissions(_Part):
+    configure: str = ""
+    write: str = ""
+    read: str = ""
+
+
+class User(_Part):
+    name: Name
+    password: Annotated[str, Field(min_length=1)]
+    tags: list[str] = []
+    permissions: Permissions = Permissions()
+
+
+class Topology(_Part):
+    """The inputs of surge:broker:Topology."""
+
+    management_url: Annotated[str, Field(pattern=r"^https?://[^/]+")]
+    admin_user: Name
+    admin_password: str
+    vhost: Name
+    exchanges: list[Exchange] = []
+    queues: list[Queue] = []
+    bindings: list[Binding] = []
+    users: list[User] = []
+    delete_non_empty: list[str] = []
+    ca_certificate: str | None = None
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the API answered: objects by name; bindings as a list."""
+
+    vhost: bool = False
+    exchanges: Mapping[str, Any] = field(default_factory=dict)
+    queues: Mapping[str, Any] = field(default_factory=dict)
+    bindings: Sequence[Any] = ()
+    users: Mapping[str, Any] = field(default_factory=dict)
+    permissions: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request. title: for people, such as `create queue a`; body may hold a secret."""
+
+    title: str
+    method: str
+    path: tuple[str, ...]
+    body: Any = field(default=None, repr=False)
+
+
+def plan(wanted: Topology, live: Live) -> list[Step]:
+    """The requests that make or mend what is wanted. What is equal already needs none.
+
+    Raises ProblemError for what RabbitMQ cannot change in place.
+    """
+    steps: list[Step] = []
+    vhost = wanted.vhost
+    if not live.vhost:
+        steps.append(Step(f"create vhost {vhost}", "PUT", ("vhosts", vhost), {}))
+    if wanted.admin_user not in live.permissions:
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        path = ("permissions", vhost, wanted.admin_user)
+        steps.append(Step(f"let {wanted.admin_user} into {vhost}", "PUT", path, everything))
+    for exchange in wanted.exchanges:
+        steps += _exchange(vhost, exchange, live.exchanges.get(exchange.name))
+    for queue in wanted.queues:
+        steps += _queue(vhost, queue, live.queues.get(queue.name))
+    for binding in wanted.bindings:
+        if not any(_same_binding(binding, item) for item in live.bindings):
+            body = {"routing_key": binding.routing_key, "arguments": binding.arguments}
+            path = ("bindings", vhost, "e", binding.source, "q", binding.destination)
+            steps.append(Step(f"create binding {_title(binding)}", "POST", path, body))
+    for user in wanted.users:
+        steps += _user(vhost, user, live)
+    return steps
+
+
+def removals(old: Topology, wanted: Topology | None, live: Live) -> list[Step]:
+    """The requests that delete what `old` had and `wanted` has not (None: all). Nobody else's objects.
+
+    Raises ProblemError, before anything is deleted, when a queue to delete holds messages.
+    """
+    keep = wanted or old.model_copy(update={"exchanges": [], "queues": [], "bindings": [], "users": []})
+    vhost = old.vhost
+    queues = [name for name in _gone(old.queues, keep.queues) if name in live.queues]
+    _demand_empty(queues, live, set(keep.delete_non_empty))
+    steps = []
+    for binding in old.bindings:
+        if binding in keep.bindings or binding.destination in queues:
+            continue
+        for item in live.bindings:
+            if _same_binding(binding, item):
+                path = (
+                    "bindings",
+                    vhost,
+                    "e",
+                    binding.source,
+                    "q",
+                    binding.destination,
+                    item["properties_key"],
+                )
+                steps.append(Step(f"delete binding {_title(binding)}", "DELETE", path))
+    steps += [Step(f"delete queue {name}", "DELETE", ("queues", vhost, name)) for name in queues]
+    for name in _gone(old.exchanges, keep.exchanges):
+        if name in live.exchanges:
+            steps.append(Step(f"delete exchange {name}", "DELETE", ("exchanges", vhost, name)))
+    for name in _gone(old.users, keep.users):
+        if name in live.users:
+            steps.append(Step(f"delete user {name}", "DELETE", ("users", name)))
+    return steps
+
+
+def matches(password: str, password_hash: str) -> bool:
+    """Whether a hash of RabbitMQ's (base64 of 4 bytes of salt and SHA-256 of salt + password) is of it."""
+    raw = base64.b64decode(password_hash)
+    return hashlib.sha256(raw[:4] + password.encode()).digest() == raw[4:]
+
+
+def _exchange(vhost: str, exchange: Exchange, live: Any) -> list[Step]:
+    body = {"type": exchange.type, "durable": exchange.durable, "arguments": exchange.arguments}
+    if live is None:
+        return [Step(f"create exchange {exchange.name}", "PUT", ("exchanges", vhost, exchange.name), body)]
+    _demand_equal("exchange", exchange.name, vhost, body, {key: live[key] for key in body})
+    return []
+
+
+def _queue(vhost: str, queue: Queue, live: Any) -> list[Step]:
+    body = {"durable": True, "arguments": {**queue.arguments, "x-queue-type": queue.type}}
+    if live is None:
+        return [Step(f"create queue {queue.name}", "PUT", ("queues", vhost, queue.name), body)]
+    arguments = {key: value for key, value in live["arguments"].items() if key != "x-queue-type"}
+    wanted = {"type": queue.type, "durable": True, **queue.arguments}
+    _demand_equal(
+        "queue",
+        queue.name,
+        vhost,
+        wanted,
+        {"type": live.get("type", "classic"), "durable": live["durable"], **arguments},
+    )
+    return []
+
+
+def _user(vhost: str, user: User, live: Live) -> list[Step]:
+    steps = []
+    found = live.users.get(user.name)
+    equal = (
+        found is not None
+        and sorted(_tags(found)) == sorted(user.tags)
+        and matches(user.password, found["password_hash"])
+    )
+    if not equal:
+        verb = "create" if found is None else "update"
+        body = {"password": user.password, "tags": ",".join(user.tags)}
+        steps.append(Step(f"{verb} user {user.name}", "PUT", ("users", user.name), body))
+    rights = user.permissions.model_dump()
+    seen = live.permissions.get(user.name)
+    if seen is None or any(seen[key] != value for key, value in rights.items()):
+        path = ("permissions", vhost, user.name)
+        steps.append(Step(f"set permissions of {user.name} on {vhost}", "PUT", path, rights))
+    return steps
+
+
+def _tags(user: Any) -> list[str]:
+    tags = user["tags"]
+    return [tag for tag in tags.split(",") if tag] if isinstance(tags, str) else list(tags)
+
+
+def _demand_equal(kind: str, name: str, vhost: str, wanted: dict[str, Any], live: dict[str, Any]) -> None:
+    differ = [
+        f"{key}: {live.get(key)!r} -> {wanted.get(key)!r}"
+        for key in sorted(wanted.keys() | live.keys())
+        if wanted.get(key) != live.get(key)
+    ]
+    if differ:
+        raise ProblemError(
+            f"{kind} {name} in vhost {vhost} exists with other properties ({'; '.join(differ)}), and RabbitMQ "
+            f"cannot change them in place. Give the new {kind} another name and drain the old one, or, once "
+            f"it is not needed, delete it: `rabbitmqadmin -V {vhost} delete {kind} name={name}`"
+        )
+
+
+def _demand_empty(queues: Sequence[str], live: Live, allowed: set[str]) -> None:
+    full = {name: live.queues[name].get("messages", 0) for name in queues if name not in allowed}
+    problems = [f"queue {name} holds {count} messages" for name, count in full.items() if count]
+    if problems:
+        names = ", ".join(f'"{name}"' for name, count in full.items() if count)
+        raise ProblemError(
+            f"{'; '.join(problems)}: deleting would lose them, so nothing was deleted. Let its consumers drain "
+            f"it; or, to lose them on purpose, set delete_non_empty: [{names}], update, and delete again"
+        )
+
+
+def _gone(olds: Sequence[Any], news: Sequence[Any]) -> list[str]:
+    kept = {item.name for item in news}
+    return [item.name for item in olds if item.name not in kept]
+
+
+def _same_binding(binding: Binding, live: Any) -> bool:
+    return (
+        live["source"] == binding.source
+        and live["destination"] == binding.destination
+        and live["destination_type"] == "queue"
+        and live["routing_key"] == binding.routing_key
+        and live["arguments"] == binding.arguments
+    )
+
+
+def _title(binding: Binding) -> str:
+    return f"{binding.source} -> {binding.destination} ({binding.routing_key!r})"
