@@ -15,7 +15,7 @@ from metrics_server.server import SaturationServer
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 after a graceful end, 2 when a file is wrong."""
     parser = argparse.ArgumentParser(prog="metrics_server", description="Serve each filter's saturation.")
-    parser.add_argument("--config", type=Path, required=True, help="JSON settings, see docs/saturation.md")
+    parser.add_argument("--config", type=Path, required=True, help="JSON settings, see metrics_server/README.md")
     options = parser.parse_args(arguments)
     _log_json()
     try:
