@@ -12,7 +12,9 @@ _PREFIX = re.compile(r"^(error|warning):\s*", re.IGNORECASE)
 
 # Said after every failure, below the reason itself.
 _NOISE = re.compile(
-    r"^(update|preview|destroy|refresh) (failed|canceled)$|^resource registration was canceled|^BAIL: ",
+    r"^(update|preview|destroy|refresh) (failed|canceled)$|^resource registration was canceled|^BAIL: "
+    # How every bundled part of the engine is found.
+    r"|^using pulumi-\S+ from \$PATH",
     re.IGNORECASE,
 )
 
@@ -35,6 +37,10 @@ def _without_traceback(text: str) -> str:
     last = next((i for i in range(len(lines) - 1, -1, -1) if lines[i].startswith(" ")), len(lines) - 1)
     reason = "\n".join(lines[last + 1 :]) or lines[-1].strip()
     frames = _FRAME.findall(text)
-    ours = [frame for frame in frames if "site-packages" not in frame[0] and "/lib/python" not in frame[0]]
-    where = (ours or frames)[-1:]
+    ours = [
+        frame
+        for frame in frames
+        if not frame[0].startswith("<") and "site-packages" not in frame[0] and "/lib/python" not in frame[0]
+    ]
+    where = ours[-1:]
     return reason + "".join(f"\n(at {path}, line {line}, in {name})" for path, line, name in where)

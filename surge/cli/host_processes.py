@@ -10,15 +10,18 @@ from pathlib import Path
 
 from providers.surge.orphans import PROCESS_MARKER, SUPERVISOR_MARKER
 
-__all__ = ["HostProcess", "listeners", "marked", "port_is_free", "stop"]
+__all__ = ["HostProcess", "listeners", "marked", "port_is_free", "ports_by_role", "stop"]
 
 LISTEN = "0A"
 
 
 @dataclass(frozen=True)
 class HostProcess:
+    """name: of its program. role: its name in the cluster, "" for the supervisor and strangers."""
+
     pid: int
     name: str
+    role: str = ""
 
 
 def marked(directory: Path) -> list[HostProcess]:
@@ -32,9 +35,20 @@ def marked(directory: Path) -> list[HostProcess]:
         except OSError:  # gone, or somebody else's
             continue
         marks = environment.split(b"\0")
-        if pid != os.getpid() and (supervisor in marks or any(mark.startswith(process) for mark in marks)):
-            found.append(HostProcess(pid, _name(pid)))
+        roles = [mark.removeprefix(process).decode() for mark in marks if mark.startswith(process)]
+        if pid != os.getpid() and (roles or supervisor in marks):
+            found.append(HostProcess(pid, _name(pid), "".join(roles[:1])))
     return found
+
+
+def ports_by_role(processes: Iterable[HostProcess]) -> dict[str, list[int]]:
+    """Return the ports that each process of a cluster listens on, itself or by its children, sorted."""
+    sockets = dict(_listening())
+    found: dict[str, set[int]] = {}
+    for process in processes:
+        ports = {sockets[inode] for inode in _socket_inodes(process.pid) if inode in sockets}
+        found.setdefault(process.role, set()).update(ports)
+    return {role: sorted(ports) for role, ports in found.items()}
 
 
 def listeners(ports: Iterable[int]) -> dict[int, HostProcess | None]:

@@ -88,7 +88,8 @@ class Steps:
 
     def _diagnostic(self, event: EngineEvent) -> Line | None:
         said = event.diagnostic_event
-        if said is None or said.ephemeral:
+        # The SDK writes a dozen debug messages for every resource.
+        if said is None or said.ephemeral or said.severity == "debug":
             return None
         text = readable(said.message)
         if not text or text in self.problems:

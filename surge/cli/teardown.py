@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from providers.surge.folders import OWNER
+from providers.surge.supervisor import Supervisor
 from surge.cli.host_processes import HostProcess, listeners, marked, stop
 from surge.cli.stacks import PROJECT, cluster_directory, kubeconfig_file, state_directory
 from surge.policy.ports import Ports
@@ -26,6 +27,7 @@ def sweep(root: Path, cluster: str) -> list[str]:
             break
         stop(found)
         done.append(f"ended {_named(found)}")
+    Supervisor(str(directory)).socket.unlink(missing_ok=True)
     if (directory / OWNER).exists() or (directory.is_dir() and not any(directory.iterdir())):
         shutil.rmtree(directory)
         done.append(f"deleted {directory}")

@@ -120,6 +120,8 @@ def test_passing_remarks_and_repetitions_are_dropped():
     steps = Steps()
     assert steps.take(said("still waiting", "info", ephemeral=True), 0) is None
     assert steps.take(said("update failed"), 0) is None
+    assert steps.take(said("registering resource: name=local-etcd", "debug"), 0) is None
+    assert steps.take(said("using pulumi-resource-surge from $PATH at /bin/x", "warning"), 0) is None
     assert steps.take(said("  \n", "info#err"), 0) is None
     assert steps.problems == []
 
