@@ -1,0 +1,174 @@
+"""Which Pulumi engine runs, and the environment it runs in.
+
+`official`: the user's own `pulumi`, its Python language host and providers. `bundled`: the CLI of
+`make tools` with the plugins in toolchain/engine/bin.
+
+Pulumi writes `encryptionsalt` into the stack file that it works with, and the committed
+Pulumi.<stack>.yaml must stay clean. So operations read a copy, `.surge/Pulumi.<stack>.yaml`, which
+keeps the salt: `stack_environment` refreshes it and names it in PULUMI_OPTION_CONFIG_FILE, which
+the CLI takes for `--config-file`. `stack init` has no such flag: `create_stack` runs it in `.surge`,
+on a project file that has the same project name.
+"""
+
+import os
+import secrets
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+__all__ = [
+    "EngineError",
+    "create_stack",
+    "engine_environment",
+    "pulumi_command",
+    "shell_exports",
+    "stack_environment",
+]
+
+CHOICE = "SURGE_ENGINE"
+PLUGINS = ("pulumi-resource-kubernetes", "pulumi-resource-random")
+# Nothing else of the user's environment has to be said again in a shell.
+EXPORTED = ("PATH", "PULUMI_")
+
+
+class EngineError(Exception):
+    """No engine can be used; says what was seen and the next command."""
+
+
+def engine_environment(
+    root: Path, choose: str | None = None, environment: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment for `pulumi` on this checkout; makes .surge/passphrase when there is none.
+
+    choose: "official" or "bundled"; default $SURGE_ENGINE, else official where it is complete.
+    Raises EngineError for another choice, or for an engine that is not there.
+    """
+    given = dict(os.environ if environment is None else environment)
+    engine = _choice(root, choose or given.get(CHOICE), given)
+    chosen = _paths(root, engine, given)
+    chosen |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
+    if engine == "bundled":
+        chosen["PULUMI_HOME"] = str(root / ".tools" / "pulumi-home")
+    merged = {**given, **chosen}
+    merged.pop("PULUMI_IGNORE_AMBIENT_PLUGINS", None)  # our own plugins are on PATH
+    if not given.get("PULUMI_BACKEND_URL") and not (engine == "official" and _logged_in(given)):
+        (root / ".surge" / "state").mkdir(parents=True, exist_ok=True)
+        merged["PULUMI_BACKEND_URL"] = f"file://{root}/.surge/state"
+    if "PULUMI_CONFIG_PASSPHRASE" not in given and not given.get("PULUMI_CONFIG_PASSPHRASE_FILE"):
+        merged["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase(root))
+    return merged
+
+
+def stack_environment(root: Path, stack: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for operations on one stack; copies its settings, and keeps its salt."""
+    copy = root / ".surge" / f"Pulumi.{stack}.yaml"
+    settings = yaml.safe_load((root / copy.name).read_text()) or {}
+    kept = (yaml.safe_load(copy.read_text()) or {}) if copy.exists() else {}
+    if "encryptionsalt" in kept:
+        settings.setdefault("encryptionsalt", kept["encryptionsalt"])
+    copy.parent.mkdir(exist_ok=True)
+    _write_private(copy, yaml.safe_dump(settings, sort_keys=False))
+    return {**environment, "PULUMI_OPTION_CONFIG_FILE": str(copy)}
+
+
+def create_stack(root: Path, stack: str, environment: Mapping[str, str]) -> None:
+    """Create the stack, with the new salt in .surge alone. Raises CalledProcessError (has stderr)."""
+    project = yaml.safe_load((root / "Pulumi.yaml").read_text())
+    folder = root / ".surge"
+    folder.mkdir(exist_ok=True)
+    (folder / "Pulumi.yaml").write_text(yaml.safe_dump({"name": project["name"], "runtime": "python"}))
+    command = [pulumi_command(environment), "--non-interactive", "stack", "init", stack, "--no-select"]
+    plain = {name: value for name, value in environment.items() if name != "PULUMI_OPTION_CONFIG_FILE"}
+    subprocess.run(command, cwd=folder, env=plain, check=True, capture_output=True, text=True)
+
+
+def pulumi_command(environment: Mapping[str, str]) -> str:
+    """The path of the CLI in an environment of `engine_environment`. Raises EngineError."""
+    found = shutil.which("pulumi", path=environment.get("PATH"))
+    if found is None:
+        raise EngineError("there is no pulumi on PATH and none in .tools/bin. Build it: make tools")
+    return found
+
+
+def shell_exports(environment: Mapping[str, str]) -> str:
+    """`export` lines for what differs from a plain shell; never a secret's value."""
+    names = sorted(
+        name
+        for name in environment
+        if name.startswith(EXPORTED) and name not in _SECRET and environment[name]
+    )
+    return "\n".join(f"export {name}={shlex.quote(environment[name])}" for name in names)
+
+
+_SECRET = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"}
+
+
+def _choice(root: Path, wanted: str | None, given: Mapping[str, str]) -> str:
+    if wanted not in {None, "", "official", "bundled"}:
+        raise EngineError(f"{CHOICE} is {wanted!r}; set it to official or bundled, or unset {CHOICE}")
+    missing = _missing_official(root, given)
+    if wanted == "official" and missing:
+        raise EngineError(
+            f"the official engine was asked for, but these are missing: {', '.join(missing)}. "
+            f"Install them, or use the bundled engine: unset {CHOICE}"
+        )
+    if wanted == "official" or (not wanted and not missing):
+        return "official"
+    if not os.access(root / ".tools" / "bin" / "pulumi", os.X_OK):
+        raise EngineError(
+            f"the bundled engine is not built ({root}/.tools/bin/pulumi is missing), and without it nothing "
+            "can be created. Build it: make tools"
+        )
+    return "bundled"
+
+
+def _missing_official(root: Path, given: Mapping[str, str]) -> list[str]:
+    path = _foreign_path(root, given)
+    home = given.get("PULUMI_HOME") or str(Path(given.get("HOME", "~")).expanduser() / ".pulumi")
+    plugins = Path(home) / "plugins"
+    missing = [name for name in ("pulumi", "pulumi-language-python") if not shutil.which(name, path=path)]
+    for name in PLUGINS:
+        installed = plugins.glob(f"{name.removeprefix('pulumi-')}-v*/{name}")
+        if not shutil.which(name, path=path) and not any(installed):
+            missing.append(name)
+    return missing
+
+
+def _foreign_path(root: Path, given: Mapping[str, str]) -> str:
+    """PATH without what is ours: .tools/bin/pulumi is not the official one."""
+    folders = given.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(
+        item for item in folders if item and not Path(item).resolve().is_relative_to(root.resolve())
+    )
+
+
+def _paths(root: Path, engine: str, given: Mapping[str, str]) -> dict[str, str]:
+    own = [root / "providers" / "bin"]
+    if engine == "bundled":
+        own += [root / "toolchain" / "engine" / "bin", root / ".tools" / "bin"]
+    return {"PATH": os.pathsep.join([*map(str, own), _foreign_path(root, given)])}
+
+
+def _logged_in(given: Mapping[str, str]) -> bool:
+    home = given.get("PULUMI_HOME") or str(Path(given.get("HOME", "~")).expanduser() / ".pulumi")
+    return (Path(home) / "credentials.json").exists()
+
+
+def _passphrase(root: Path) -> Path:
+    path = root / ".surge" / "passphrase"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_private(path, secrets.token_urlsafe(32))
+    return path
+
+
+def _write_private(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    part.replace(path)
