@@ -1,6 +1,5 @@
 """Who listens on a loopback port, from /proc."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,6 +47,6 @@ def holder(inode: str) -> str:
 
 def _has_open(process: Path, wanted: str) -> bool:
     try:
-        return any(os.readlink(link) == wanted for link in (process / "fd").iterdir())
+        return any(str(link.readlink()) == wanted for link in (process / "fd").iterdir())
     except OSError:
         return False  # it ended meanwhile, or is another user's

@@ -18,6 +18,10 @@ __all__ = ["LocalProcess"]
 INPUTS = tuple(ProcessSpec.model_fields)
 REPLACES = {"directory", "process"}
 OUTPUTS = ("running", "log")
+IN_ARGV = (
+    "{} holds a secret: everyone on the machine could read it in the list of processes. "
+    "Put it in files, or in environment"
+)
 
 
 class LocalProcess:
@@ -25,11 +29,8 @@ class LocalProcess:
         inputs = {key: value for key, value in news.items() if key not in OUTPUTS and value.value is not None}
         inputs.setdefault("process", PropertyValue(name))
         problems = failures(ProcessSpec, {key: plain(value) for key, value in inputs.items()})
-        probe = inputs.get("ready")
-        for field, value in (("command", inputs.get("command")), ("ready", probe)):
-            if value is not None and value.contains_secret():
-                problems.append((field, f"{field} holds a secret: everyone on the machine could read it in the "
-                    "list of processes. Put it in files, or in environment"))  # fmt: skip
+        shown = {name: inputs[name] for name in ("command", "ready") if name in inputs}
+        problems += [(name, IN_ARGV.format(name)) for name, value in shown.items() if value.contains_secret()]
         return inputs, problems
 
     def diff(self, olds: "Properties", news: "Properties") -> api.DiffResponse:

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Iterator
@@ -191,8 +192,8 @@ class Supervisor:
                 return
             time.sleep(0.05)
         raise ProblemError(
-            f"the supervisor of {self.directory} did not start: {started.stderr.strip()[-300:] or 'no answer'}. "
-            f"Look at {self.own}/supervisord.log"
+            f"the supervisor of {self.directory} did not start: {started.stderr.strip()[-300:] or 'no answer'}"
+            f". Look at {self.own}/supervisord.log"
         )
 
     def _call(
@@ -227,8 +228,8 @@ class Supervisor:
             return path
         key = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:16]
         base = os.environ.get("XDG_RUNTIME_DIR") or (
-            "/run" if os.getuid() == 0 else f"/tmp/surge-{os.getuid()}"
-        )  # noqa: S108
+            "/run" if os.getuid() == 0 else f"{tempfile.gettempdir()}/surge-{os.getuid()}"
+        )
         return Path(base) / f"surge-{key}.sock"
 
 
