@@ -11,7 +11,15 @@ from surge.cli.arguments import StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.locks import clear_stale
 from surge.cli.operation import INTERRUPTED, session
-from surge.cli.stacks import PROJECT, checkout, read_settings, require_stack, state_directory, state_file
+from surge.cli.stacks import (
+    PROJECT,
+    checkout,
+    own_backend,
+    read_settings,
+    require_stack,
+    state_directory,
+    state_file,
+)
 from surge.cli.teardown import forget, leftovers, remove_empty, sweep
 from surge.model import Settings
 
@@ -36,7 +44,7 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
     if settings.stack_kind == "local":
         _local(root, stack, settings)
         return
-    if not state_file(root, stack).exists():
+    if own_backend(root) and not state_file(root, stack).exists():
         raise Refusal(f"stack {stack} has never been up: there is nothing to destroy.", code=0)
     if not yes:
         _confirm(stack, typer.prompt)
@@ -47,7 +55,8 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
 def _local(root: Path, stack: str, settings: Settings) -> None:
     cluster = settings.cluster.name
     clear_stale(state_directory(root), PROJECT, stack)
-    if state_file(root, stack).exists():
+    own = own_backend(root)
+    if state_file(root, stack).exists() or not own:
         try:
             _destroy(root, stack)
         except Refusal as refusal:
@@ -58,11 +67,11 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
             errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
     for line in [*sweep(root, cluster), *forget(root, stack)]:
         errors.print(escape(line))
-    gone = remove_empty(root)
+    gone = own and remove_empty(root)
     left = leftovers(root, cluster, settings.ports)
     if left:
         raise Refusal(*left, f"Not everything is gone. Look at it, then again: surge down {stack}")
-    files = "and no file outside .tools" if gone else "and no file but other stacks' in .surge"
+    files = "and no file outside .tools" if gone else "and no file of it"
     out.print(
         f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
         f"{settings.cluster.base_port + 39} {files}"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -21,9 +20,9 @@ from pulumi.automation import (
 )
 from pulumi.automation.errors import create_command_error
 
-from surge.cli.console import Refusal
 from surge.cli.interrupts import Interrupts
 from surge.cli.stacks import state_file
+from surge.engine import create_stack, pulumi_command
 
 __all__ = ["EngineCommand", "clear_pending", "create_or_select", "is_empty", "open_workspace", "reason"]
 
@@ -32,12 +31,7 @@ class EngineCommand(PulumiCommand):
     """`pulumi` in a process group of its own; interrupts reach it through `interrupts` alone."""
 
     def __init__(self, environment: Mapping[str, str], interrupts: Interrupts) -> None:
-        found = shutil.which("pulumi", path=environment.get("PATH"))
-        if found is None:
-            raise Refusal(
-                "there is no pulumi on PATH and none in .tools/bin: nothing can be built or removed.",
-                "Build the tools: make tools",
-            )
+        found = pulumi_command(environment)
         super().__init__(root=str(Path(found).parent.parent))
         self.command = found
         self._interrupts = interrupts
@@ -86,7 +80,9 @@ class _Reader:
         self._thread.start()
 
     def all(self) -> str:
-        self._thread.join()
+        # A join without a limit is not woken by a signal that another thread got.
+        while self._thread.is_alive():
+            self._thread.join(0.2)
         return "\n".join(self._lines)
 
     def _read(self) -> None:
@@ -105,12 +101,13 @@ def open_workspace(root: Path, environment: Mapping[str, str], interrupts: Inter
     )
 
 
-def create_or_select(name: str, workspace: LocalWorkspace) -> tuple[Stack, bool]:
-    """Return the stack, and whether it is new."""
+def create_or_select(root: Path, name: str, workspace: LocalWorkspace) -> tuple[Stack, bool]:
+    """Return the stack, and whether it is new. Raises CommandError, CalledProcessError."""
     try:
         return Stack.select(name, workspace), False
     except StackNotFoundError:
-        return Stack.create(name, workspace), True
+        create_stack(root, name, workspace.env_vars)
+        return Stack.select(name, workspace), True
 
 
 def clear_pending(root: Path, name: str, workspace: LocalWorkspace) -> int:
@@ -132,8 +129,10 @@ def clear_pending(root: Path, name: str, workspace: LocalWorkspace) -> int:
     return len(pending)
 
 
-def reason(error: CommandError) -> str:
+def reason(error: CommandError | subprocess.CalledProcessError) -> str:
     """Return what the engine said last on stderr; "" when it said nothing."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return (error.stderr or "").strip()
     _, _, stderr = str(error).partition("\n stderr: ")
     return stderr.strip()
 

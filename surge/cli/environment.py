@@ -8,9 +8,9 @@ from pathlib import Path
 import typer
 
 from surge.cli.arguments import StackName
-from surge.cli.console import out
+from surge.cli.console import Refusal, out
 from surge.cli.stacks import checkout, read_settings
-from surge.engine import engine_environment, shell_exports
+from surge.engine import EngineError, engine_environment, shell_exports, stack_environment
 
 __all__ = ["register"]
 
@@ -24,7 +24,11 @@ def environment(stack: StackName = "local") -> None:
     """Print shell exports with which plain `pulumi` works on a stack: eval "$(surge env)"."""
     root = checkout()
     read_settings(root, stack)
-    out.print(shell_exports(engine_environment(root)), markup=False)
+    try:
+        exports = shell_exports(stack_environment(root, stack, engine_environment(root)))
+    except EngineError as error:
+        raise Refusal(str(error)) from error
+    out.print(exports, markup=False)
 
 
 def show_version() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from pulumi.automation import CommandError, ConcurrentUpdateError, LocalWorkspace, Stack
@@ -16,7 +17,7 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.locks import clear_stale
 from surge.cli.progress import Line, totals
 from surge.cli.stacks import PROJECT, state_directory
-from surge.engine import engine_environment
+from surge.engine import EngineError, engine_environment, stack_environment
 
 __all__ = ["INTERRUPTED", "Session", "session"]
 
@@ -84,11 +85,14 @@ def session(root: Path, name: str, title: str, *, again: str, quiet: bool = Fals
     interrupts = Interrupts(_say_interrupted)
     with interrupts.taken():
         removed = clear_stale(state_directory(root), PROJECT, name)
-        workspace = open_workspace(root, engine_environment(root), interrupts)
         try:
-            stack, new = create_or_select(name, workspace)
+            environment = stack_environment(root, name, engine_environment(root))
+            workspace = open_workspace(root, environment, interrupts)
+            stack, new = create_or_select(root, name, workspace)
             pending = clear_pending(root, name, workspace)
-        except CommandError as error:
+        except EngineError as error:
+            raise Refusal(str(error)) from error
+        except (CommandError, CalledProcessError) as error:
             raise Refusal(
                 f"stack {name} cannot be opened: {readable(reason(error)) or 'the engine gave no reason'}",
                 f"Then: {again}; to give the stack up, whatever its state: surge down {name}",

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from surge.cli.console import Refusal
+from surge.engine import EngineError, engine_environment
 from surge.model import Settings
 from surge.model.problems import did_you_mean
 from surge.model.yaml_reader import read_yaml
@@ -12,6 +13,7 @@ __all__ = [
     "checkout",
     "cluster_directory",
     "kubeconfig_file",
+    "own_backend",
     "read_settings",
     "require_stack",
     "stack_names",
@@ -60,6 +62,17 @@ def read_settings(root: Path, name: str) -> Settings:
 def state_directory(root: Path) -> Path:
     """Of the engine's file backend."""
     return root / ".surge" / "state"
+
+
+def own_backend(root: Path) -> bool:
+    """Whether stacks are kept in this checkout; False when the user's own Pulumi backend keeps them."""
+    if not (root / ".surge").exists():  # nothing was ever up from here; asking would make the folder
+        return True
+    try:
+        backend = engine_environment(root).get("PULUMI_BACKEND_URL")
+    except EngineError:
+        return True
+    return backend == f"file://{state_directory(root)}"
 
 
 def state_file(root: Path, name: str) -> Path:
