@@ -60,6 +60,11 @@ class SurgeProvider(api.Provider):
             "surge:broker:Topology": BrokerTopology(),
         }
 
+    async def configure(self, request: api.ConfigureRequest) -> api.ConfigureResponse:
+        del request
+        # Output values stay off: the SDK's reader of them fails on unknown ones.
+        return api.ConfigureResponse(accept_secrets=True, supports_preview=True)
+
     async def check(self, request: api.CheckRequest) -> api.CheckResponse:
         of_type = self._type(request.type)
         inputs, problems = await self._run(of_type.check, request.name, request.new_inputs)
@@ -102,7 +107,9 @@ class SurgeProvider(api.Provider):
     async def cancel(self) -> None:
         self._cancelled.set()
 
-    def _type(self, token: str) -> ResourceType:
+    def _type(self, chain: str) -> ResourceType:
+        """chain: the types of the resource's parents and its own, joined by $, as a URN has them."""
+        token = chain.rpartition("$")[2]
         if token not in self._types:
             raise ProblemError(f"{token} is no type of this provider; it has {', '.join(self._types)}")
         return self._types[token]
