@@ -1,0 +1,98 @@
+import stat
+from pathlib import Path
+
+import pytest
+import yaml
+
+from surge.engine import EngineError, engine_environment, shell_exports, stack_environment
+
+TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-kubernetes", "pulumi-resource-random")
+
+
+def executable(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    checkout = tmp_path / "checkout"
+    executable(checkout / ".tools/bin/pulumi")
+    return checkout
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path / "home"), "PATH": str(tmp_path / "usr")}
+
+
+def test_without_an_official_engine_the_bundled_one_is_taken(root: Path, user: dict[str, str]) -> None:
+    env = engine_environment(root, None, user)
+    folders = env["PATH"].split(":")
+    assert folders[:3] == [
+        str(root / name) for name in ("providers/bin", "toolchain/engine/bin", ".tools/bin")
+    ]
+    assert env["PULUMI_HOME"] == str(root / ".tools/pulumi-home")
+    assert env["PULUMI_BACKEND_URL"] == f"file://{root}/.surge/state"
+
+
+def test_a_complete_official_engine_is_preferred(root: Path, user: dict[str, str], tmp_path: Path) -> None:
+    for name in TOOLS:
+        executable(tmp_path / "usr" / name)
+    assert "PULUMI_HOME" not in engine_environment(root, None, user)
+
+
+def test_plugins_in_the_users_pulumi_home_count_as_official(
+    root: Path, user: dict[str, str], tmp_path: Path
+) -> None:
+    for name in TOOLS[:2]:
+        executable(tmp_path / "usr" / name)
+    for name in ("kubernetes", "random"):
+        executable(tmp_path / f"home/.pulumi/plugins/resource-{name}-v4.0.0/pulumi-resource-{name}")
+    assert "PULUMI_HOME" not in engine_environment(root, None, user)
+
+
+def test_our_own_tools_on_path_are_not_mistaken_for_official_ones(root: Path, user: dict[str, str]) -> None:
+    for name in TOOLS:
+        executable(root / ".tools/bin" / name)
+    user["PATH"] = f"{root}/.tools/bin:{user['PATH']}"
+    with pytest.raises(EngineError, match="pulumi, pulumi-language-python"):
+        engine_environment(root, "official", user)
+
+
+def test_an_unknown_choice_names_the_choices(root: Path, user: dict[str, str]) -> None:
+    with pytest.raises(EngineError, match="official or bundled"):
+        engine_environment(root, None, user | {"SURGE_ENGINE": "fast"})
+
+
+def test_unbuilt_tools_name_the_command(tmp_path: Path, user: dict[str, str]) -> None:
+    with pytest.raises(EngineError, match="make tools"):
+        engine_environment(tmp_path / "empty", "bundled", user)
+
+
+def test_the_passphrase_is_private_and_kept(root: Path, user: dict[str, str]) -> None:
+    path = Path(engine_environment(root, None, user)["PULUMI_CONFIG_PASSPHRASE_FILE"])
+    before = path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    engine_environment(root, None, user)
+    assert path.read_text() == before
+
+
+def test_the_users_backend_and_passphrase_are_kept(root: Path, user: dict[str, str]) -> None:
+    own = {"PULUMI_BACKEND_URL": "s3://states", "PULUMI_CONFIG_PASSPHRASE": "correct horse"}
+    env = engine_environment(root, None, user | own)
+    assert env["PULUMI_BACKEND_URL"] == "s3://states"
+    assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in env
+    assert "correct horse" not in shell_exports(env)
+
+
+def test_the_copy_of_a_stack_file_follows_the_settings_and_keeps_its_salt(root: Path) -> None:
+    committed = root / "Pulumi.local.yaml"
+    committed.write_text("config: {a: 1}\n")
+    copy = Path(stack_environment(root, "local", {})["PULUMI_OPTION_CONFIG_FILE"])
+    copy.write_text(copy.read_text() + "encryptionsalt: salt\n")
+    committed.write_text("config: {a: 2}\n")
+    stack_environment(root, "local", {})
+    assert yaml.safe_load(copy.read_text()) == {"config": {"a": 2}, "encryptionsalt": "salt"}
+    assert "encryptionsalt" not in committed.read_text()
