@@ -1,0 +1,238 @@
+"""Builds the pinned tools from their Go modules into `.tools/`; builds only what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["MODULES", "BuildError", "Module", "Tool", "build", "find_go", "main", "module_hash"]
+
+ROOT = Path(__file__).resolve().parent.parent
+KUBERNETES_VERSION = " ".join(
+    f"-X k8s.io/component-base/version.{name}={value}"
+    for name, value in {
+        "gitVersion": "v1.36.3", "gitMajor": "1", "gitMinor": "36", "gitTreeState": "clean",
+    }.items()
+)  # fmt: skip
+PULUMI_VERSION = "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
+
+
+class BuildError(Exception):
+    """A tool cannot be built; the text says what was seen and the next command."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One executable: its name in `.tools/bin` and its Go package."""
+
+    name: str
+    package: str
+
+
+@dataclass(frozen=True)
+class Module:
+    """A folder of `toolchain/` with a go.mod, what is built of it and which folders are copied."""
+
+    name: str
+    tools: tuple[Tool, ...]
+    ldflags: str = ""
+    source: str = ""
+    copies: tuple[str, ...] = ()
+    copies_root: str = ""
+    link: str = ""
+
+
+MODULES = (
+    Module("pulumi", (Tool("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),), PULUMI_VERSION),
+    Module(
+        "etcd",
+        (Tool("etcd", "go.etcd.io/etcd/server/v3"), Tool("etcdctl", "go.etcd.io/etcd/etcdctl/v3")),
+    ),
+    Module(
+        "kubernetes",
+        tuple(
+            Tool(name, f"k8s.io/kubernetes/cmd/{name}")
+            for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+        ),
+        KUBERNETES_VERSION,
+    ),
+    Module(
+        "kwok", (Tool("kwok", "sigs.k8s.io/kwok/cmd/kwok"),),
+        source="sigs.k8s.io/kwok", copies_root="kustomize/stage", copies=(".",), link="kwok-stages",
+    ),
+    Module(
+        "keda",
+        (
+            Tool("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
+            Tool("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter"),
+        ),
+        source="github.com/kedacore/keda/v2", copies_root="config", link="keda",
+        copies=("crd/bases", "general", "service_account", "rbac", "metrics-server"),
+    ),
+)  # fmt: skip
+
+
+def build(root: Path, go: str, names: list[str] | None = None) -> int:
+    """Build the modules that hold `names` (all by default); return how many were built."""
+    known = {tool.name for module in MODULES for tool in module.tools}
+    if unknown := sorted(set(names or ()) - known):
+        raise BuildError(f"no such tool: {', '.join(unknown)}. Tools: {', '.join(sorted(known))}")
+    version = _output([go, "version"], root)
+    built = 0
+    for module in MODULES:
+        if names and not {tool.name for tool in module.tools} & set(names):
+            continue
+        folder = root / ".tools" / f"{module.name}-{module_hash(root, module, version)}"
+        if not folder.is_dir():
+            _build_module(root, go, module, folder)
+            built += 1
+        _link(root, module, folder)
+        _remove_old(module, folder)
+    return built
+
+
+def find_go(root: Path) -> str:
+    """The `go` to build with, 1.26 or newer: from PATH, else from `.tools/venv`."""
+    seen = "no go on PATH"
+    for go in (shutil.which("go"), str(root / ".tools/venv/bin/go")):
+        if go is None or not Path(go).exists():
+            continue
+        seen = _output([go, "version"], root)
+        match = re.search(r"go(\d+)\.(\d+)", seen)
+        if match and (int(match[1]), int(match[2])) >= (1, 26):
+            return go
+    raise BuildError(
+        f"Go 1.26 or newer is needed to build the tools; seen: {seen}.\n"
+        "Put Go 1.26 or newer on PATH, then run: make tools"
+    )
+
+
+def module_hash(root: Path, module: Module, go_version: str) -> str:
+    """16 hex digits over everything that decides what a module's folder holds."""
+    digest = hashlib.sha256()
+    for name in ("go.mod", "go.sum"):
+        digest.update((root / "toolchain" / module.name / name).read_bytes())
+    digest.update(repr((module, go_version)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=folder.parent))
+    try:
+        for tool in module.tools:
+            _compile(root, go, module, tool, temporary / "bin" / tool.name)
+        if module.source:
+            source = root / "toolchain" / module.name
+            directory = _output([go, "list", "-m", "-f", "{{.Dir}}", module.source], source)
+            for part in module.copies:
+                _copy_yaml(Path(directory) / module.copies_root / part, temporary / "config" / part)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _compile(root: Path, go: str, module: Module, tool: Tool, output: Path) -> None:
+    flags = f"-s -w {module.ldflags}".strip()
+    command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(output), tool.package]
+    print(f"{tool.name}: building", flush=True)
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, cwd=root / "toolchain" / module.name, env=_environment(),
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            _wait(process, tool.name, start)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+        if process.returncode:
+            log.seek(0)
+            tail = "\n".join(log.read().decode(errors="replace").splitlines()[-20:])
+            raise BuildError(f"{tool.name} does not build:\n{tail}\nTry again: make tools TOOLS={tool.name}")
+    print(f"{tool.name}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _wait(process: subprocess.Popen[bytes], name: str, start: float) -> None:
+    while True:
+        try:
+            process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            if sys.stdout.isatty():
+                print(f"\r{name}: {time.monotonic() - start:.0f} s", end="", flush=True)
+        else:
+            if sys.stdout.isatty():
+                print("\r", end="")
+            return
+
+
+def _copy_yaml(source: Path, target: Path) -> None:
+    for file in sorted(source.rglob("*.yaml")):
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(file.read_bytes())
+
+
+def _link(root: Path, module: Module, folder: Path) -> None:
+    links = {root / ".tools/bin" / tool.name: folder / "bin" / tool.name for tool in module.tools}
+    if module.link:
+        links[root / ".tools" / module.link] = folder / "config"
+    for link, target in links.items():
+        relative = os.path.relpath(target, link.parent)
+        if link.is_symlink() and str(link.readlink()) == relative:
+            continue
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if link.is_dir() and not link.is_symlink():
+            shutil.rmtree(link)
+        fresh = link.with_name(f".{link.name}.{os.getpid()}")
+        fresh.symlink_to(relative)
+        fresh.replace(link)
+
+
+def _remove_old(module: Module, folder: Path) -> None:
+    for old in folder.parent.glob(f"{module.name}-*"):
+        if old != folder and re.fullmatch(rf"{module.name}-[0-9a-f]{{16}}", old.name):
+            shutil.rmtree(old)
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
+
+
+def _output(command: list[str], cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"`{' '.join(command)}` in {cwd} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout.strip()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when every tool is there, 1 with one clear error, 130 on Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tools", nargs="*", help="names of tools; all by default")
+    names = parser.parse_args(arguments).tools
+    try:
+        built = build(ROOT, find_go(ROOT), names)
+    except (BuildError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"tools: {built} modules built" if built else "tools: all present, nothing to build")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
