@@ -22,9 +22,10 @@ def demand_ours(directory: Path) -> None:
     foreign = sorted(item.name for item in directory.iterdir())
     if foreign:
         raise ProblemError(
-            f"{directory} holds {', '.join(foreign[:3])} and no {OWNER}: it was not made by surge, and a "
-            f"later destroy would remove files in it. Look at it with `ls -la {directory}`; move it away, or name "
-            "the cluster differently (cluster.name in surge:settings)"
+            f"{directory} holds {', '.join(foreign[:3])} and no {OWNER}: not made by surge, and a "
+            f"later destroy would remove files in it. "
+            f"Look at it with `ls -la {directory}`; move it away, or name the "
+            "cluster differently (cluster.name in surge:settings)"
         )
 
 

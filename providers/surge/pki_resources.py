@@ -5,12 +5,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pulumi.provider.experimental import provider as api
-from pulumi.provider.experimental.property_value import PropertyValue
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from . import pki
 from .problems import ProblemError
-from .values import changed, failures, plain, wrap
+from .values import UNKNOWN, changed, failures, plain, wrap
 
 if TYPE_CHECKING:
     from .provider import Properties, Work
@@ -85,7 +84,7 @@ class _Pki:
 
     def _issued(self, news: "Properties", preview: bool) -> "Properties":
         if preview:
-            unknown = PropertyValue.computed()
+            unknown = wrap(UNKNOWN)
             return {**news, "certificate": unknown, "private_key": unknown, "not_after": unknown}
         values = self._model.model_validate({name: plain(value) for name, value in news.items()})
         arguments: dict[str, Any] = values.model_dump(exclude={"renew_before_days", "common_name"})

@@ -191,9 +191,9 @@ class Supervisor:
             if self.alive():
                 return
             time.sleep(0.05)
+        said = started.stderr.strip()[-300:] or "no answer"
         raise ProblemError(
-            f"the supervisor of {self.directory} did not start: {started.stderr.strip()[-300:] or 'no answer'}"
-            f". Look at {self.own}/supervisord.log"
+            f"the supervisor of {self.directory} did not start: {said}. Look at {self.own}/supervisord.log"
         )
 
     def _call(

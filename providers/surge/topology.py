@@ -215,8 +215,8 @@ def _demand_equal(kind: str, name: str, vhost: str, wanted: dict[str, Any], live
     if differ:
         raise ProblemError(
             f"{kind} {name} in vhost {vhost} exists with other properties ({'; '.join(differ)}), and "
-            f"RabbitMQ cannot change them in place. Give the new {kind} another name and drain the old one, or, once "
-            f"it is not needed, delete it: `rabbitmqadmin -V {vhost} delete {kind} name={name}`"
+            f"RabbitMQ cannot change them in place. Give the new {kind} another name and drain the "
+            f"old one, or, once it is not needed, delete it: `rabbitmqadmin -V {vhost} delete {kind} name={name}`"
         )
 
 
@@ -227,7 +227,8 @@ def _demand_empty(queues: Sequence[str], live: Live, allowed: set[str]) -> None:
         names = ", ".join(f'"{name}"' for name, count in full.items() if count)
         raise ProblemError(
             f"{'; '.join(problems)}: deleting would lose them, so nothing was deleted. Let its consumers "
-            f"drain it; or, to lose them on purpose, set delete_non_empty: [{names}], update, and delete again"
+            f"drain it; or, to lose them on purpose, "
+            f"set delete_non_empty: [{names}], update, and delete again"
         )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pulumi.provider.experimental.property_value import Computed, PropertyValue
+from pulumi.provider.experimental.property_value import PropertyValue
+from pulumi.runtime import rpc
 from pydantic import BaseModel, ValidationError
 
 __all__ = ["UNKNOWN", "changed", "failures", "has_unknown", "plain", "wrap"]
@@ -22,7 +23,8 @@ UNKNOWN = _Unknown()
 def plain(value: PropertyValue) -> Any:
     """Plain Python, numbers that are whole as int; UNKNOWN where a preview does not know yet."""
     inner = value.value
-    if isinstance(inner, Computed):
+    # The SDK's property values cannot carry an unknown over the wire: it stays the engine's mark, a text.
+    if inner == rpc.UNKNOWN:
         return UNKNOWN
     if isinstance(inner, float) and inner.is_integer():
         return int(inner)
@@ -36,7 +38,7 @@ def plain(value: PropertyValue) -> Any:
 def wrap(value: Any, *, secret: bool = False) -> PropertyValue:
     """The inverse of `plain`."""
     if value is UNKNOWN:
-        return PropertyValue.computed()
+        return PropertyValue(rpc.UNKNOWN)
     if isinstance(value, Mapping):
         return PropertyValue({key: wrap(item) for key, item in value.items()}, is_secret=secret)
     if isinstance(value, list | tuple):

@@ -122,7 +122,7 @@ def test_a_process_comes_up_stays_restarts_once_on_change_and_leaves_nothing(sta
     assert stack.pids("web") != first
     assert stack.pids("other") == other
     assert stack.destroy() == {"delete": 3}
-    assert not (stack.pids("web") or stack.pids("other") or stack.supervisors())
+    assert stack.pids("web") + stack.pids("other") + stack.supervisors() == []
     assert not listens(PORT)
     assert not stack.directory.exists()
 
@@ -186,7 +186,7 @@ def test_destroy_works_when_the_directory_is_gone(stack):
     stack.up()
     stack.directory.rename(stack.root / "moved")
     assert stack.destroy() == {"delete": 2}
-    assert not (stack.pids("web") or stack.supervisors())
+    assert stack.pids("web") + stack.supervisors() == []
 
 
 def test_a_directory_that_is_not_ours_is_refused_and_left_alone(stack):
