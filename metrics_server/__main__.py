@@ -15,15 +15,15 @@ from metrics_server.server import SaturationServer
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 after a graceful end, 2 when a file is wrong."""
     parser = argparse.ArgumentParser(prog="metrics_server", description="Serve each filter's saturation.")
-    parser.add_argument("--config", type=Path, required=True, help="JSON settings, see metrics_server/README.md")
+    parser.add_argument("--config", type=Path, required=True, help="JSON settings (metrics_server/README.md)")
     options = parser.parse_args(arguments)
     _log_json()
     try:
         server = SaturationServer(Config.read(options.config))
+        uvloop.run(server.run())
     except ConfigError as error:
         sys.stderr.write(f"metrics_server: {error}\n")
         return 2
-    uvloop.run(server.run())
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 from collections.abc import Callable
 from types import FrameType
@@ -41,13 +42,17 @@ class SaturationServer:
             self._certificates.changed()
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return."""
+        """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return.
+
+        Raises ConfigError when the address cannot be had.
+        """
+        listener = _listener(self.config.host, self.config.port)
         sampling = asyncio.create_task(self.sampler.run(), name="sampler")
         following = asyncio.create_task(self._follow(), name="files")
         sampling.add_done_callback(self._sampler_ended)
         log.info("serving", host=self.config.host, port=self.config.port, filters=len(self.sampler.specs))
         try:
-            await self.uvicorn.serve()
+            await self.uvicorn.serve([listener])
         finally:
             for task in (sampling, following):
                 task.cancel()
@@ -125,7 +130,7 @@ class _Uvicorn(uvicorn.Server):
         self.owner = owner
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    async def serve(self, sockets: list | None = None) -> None:
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
@@ -134,6 +139,20 @@ class _Uvicorn(uvicorn.Server):
             self.force_exit = True
         elif self.loop is not None:
             self.loop.call_soon_threadsafe(self.owner.begin_drain)
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; see who does: ss -ltnp 'sport = :{port}'"
+        ) from None
+    return listener
 
 
 def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:

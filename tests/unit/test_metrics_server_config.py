@@ -1,4 +1,5 @@
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -119,3 +120,15 @@ def test_a_followed_file_tells_its_content_once_per_change(tmp_path):
 def test_a_server_with_a_wrong_file_says_so_and_ends_with_2(tmp_path, capsys):
     assert main(["--config", str(tmp_path / "none.json")]) == 2
     assert "none.json: cannot be read: No such file" in capsys.readouterr().err
+
+
+def test_a_taken_port_is_named_with_the_command_that_shows_who_has_it(tmp_path, capsys):
+    (tmp_path / "filters.json").write_text('{"filters": []}')
+    (tmp_path / "tokens").write_text("0123456789abcdef")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listen = {"listen": {"host": "127.0.0.1", "port": port}, "filters_file": "filters.json"}
+        assert main(["--config", str(written(tmp_path, GIVEN | listen))]) == 2
+    said = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in said
+    assert f"ss -ltnp 'sport = :{port}'" in said
