@@ -314,3 +314,55 @@ def test_two_hundred_objects_come_up_and_stay_the_same(stack):
     stack.program(run)
     assert stack.up() == {"create": 202}
     assert stack.up() == {"same": 202}
+
+
+def many_kinds(options):
+    """Objects whose fields the server fills in, or writes differently than the program did."""
+    labels, template = {"a": "b"}, pods({"a": "b"})
+    template["spec"]["volumes"] = [{"name": "e", "empty_dir": {}}]
+    job = {"template": {"spec": {"restart_policy": "Never", "containers": [{"name": "c", "image": "x"}]}}}
+    claim = {"access_modes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1024Mi"}}}
+    target = {"api_version": "apps/v1", "kind": "Deployment", "name": "x"}
+    k8s.apps.v1.StatefulSet(
+        "set",
+        spec={
+            "replicas": 0,
+            "service_name": "s",
+            "selector": {"match_labels": labels},
+            "template": template,
+            "volume_claim_templates": [{"metadata": {"name": "d"}, "spec": claim}],
+        },
+        opts=options,
+    )
+    k8s.autoscaling.v2.HorizontalPodAutoscaler(
+        "scaler", spec={"max_replicas": 3, "scale_target_ref": target}, opts=options
+    )
+    k8s.policy.v1.PodDisruptionBudget(
+        "budget", spec={"min_available": "50%", "selector": {"match_labels": labels}}, opts=options
+    )
+    k8s.networking.v1.NetworkPolicy(
+        "policy",
+        spec={"pod_selector": {}, "ingress": [{"from_": [{"ip_block": {"cidr": "10.0.0.0/8"}}]}]},
+        opts=options,
+    )
+    k8s.core.v1.ServiceAccount("account", opts=options)
+    k8s.core.v1.ResourceQuota("quota", spec={"hard": {"memory": "4096Mi", "cpu": "4000m"}}, opts=options)
+    k8s.batch.v1.CronJob(
+        "cron", spec={"schedule": "0 0 * * *", "suspend": True, "job_template": {"spec": job}}, opts=options
+    )
+    k8s.scheduling.v1.PriorityClass("priority", value=10, opts=options)
+    k8s.core.v1.Service(
+        "port", spec={"type": "NodePort", "ports": [{"port": 80, "target_port": "http"}]}, opts=options
+    )
+    k8s.rbac.v1.ClusterRole(
+        "role", rules=[{"api_groups": [""], "resources": ["pods"], "verbs": ["get"]}], opts=options
+    )
+
+
+def test_no_kind_shows_a_change_that_nobody_made(stack):
+    stack.program(many_kinds)
+    assert stack.up() == {"create": 12}
+    assert stack.preview().change_summary == {"same": 12}
+    assert stack.stack.refresh().summary.resource_changes == {"same": 12}
+    assert stack.preview().change_summary == {"same": 12}
+    assert stack.up() == {"same": 12}
