@@ -29,6 +29,7 @@ def read(folder: Path) -> list[Mapping[str, Any]]:
     return [
         _without_prose(document)
         for file in sorted(folder.glob("*.yaml"))
+        if file.name != "kustomization.yaml"
         for document in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)
         if document
     ]

@@ -19,7 +19,7 @@ NAMESPACE = "keda"
 OBJECTS = ("general", "service_account", "rbac", "metrics-server")
 
 # The stock service, deployment and API service are for an adapter that runs in a pod.
-NOT_HERE = ("Deployment", "Service", "APIService", "Kustomization")
+NOT_HERE = ("Deployment", "Service", "APIService")
 
 
 @dataclass(frozen=True, kw_only=True)
