@@ -116,6 +116,18 @@ def _step(name: str) -> Iterator[None]:
     print(f"{name}: ready ({time.monotonic() - start:.1f} s)", flush=True)
 
 
+def _ready(*, dev: bool, tools: bool, names: list[str] | None) -> None:
+    go = find_go(ROOT) if tools else ""
+    if tools:
+        with _step("Debian packages"):
+            ready_packages()
+    with _step("Python packages"):
+        ready_venv(ROOT, dev=dev)
+    if tools:
+        with _step("tools"):
+            build(ROOT, go, names)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when all is ready, 1 with one clear error, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,17 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tools", nargs="*", metavar="NAME", help="build these only")
     options = parser.parse_args(arguments)
     try:
-        if sys.version_info < (3, 11):
-            raise BootstrapError("Python 3.11 or newer is needed. Run: make PYTHON=python3.11 ...")
-        if not options.no_tools:
-            go = find_go(ROOT)
-            with _step("Debian packages"):
-                ready_packages()
-        with _step("Python packages"):
-            ready_venv(ROOT, dev=options.dev)
-        if not options.no_tools:
-            with _step("tools"):
-                build(ROOT, go, options.tools)
+        _ready(dev=options.dev, tools=not options.no_tools, names=options.tools)
     except (BootstrapError, BuildError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
