@@ -81,7 +81,7 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
 def _destroy(root: Path, stack: str) -> None:
     again = "make down" if stack == "local" else f"surge down {stack}"
     with session(root, stack, f"surge down {stack}", again=again) as work:
-        work.perform(work.stack.destroy)
+        work.perform(work.stack.destroy, show_secrets=False)
         # Without preserve_config the committed settings file would go with the stack.
         work.workspace.remove_stack(stack, preserve_config=True, force=True)
 

@@ -11,9 +11,10 @@ from rich.text import Text
 from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, out
 from surge.cli.reading import Reader
-from surge.cli.stacks import checkout, read_settings
+from surge.cli.stacks import checkout, own_backend, read_settings, state_file
 from surge.cli.state import Snapshot, health, open_ends
 from surge.cli.tables import FILTER_COLUMNS, PROCESS_COLUMNS, as_json, filter_rows, plain, process_rows, table
+from surge.engine import EngineError
 from surge.stack_outputs import RunningStack, StackNotRunningError, running_stack
 
 __all__ = ["register"]
@@ -56,10 +57,12 @@ def watch(stack: StackName = "local") -> None:
 def find(root: Path, name: str) -> RunningStack:
     """Return the stack; raises Refusal with exit code 2 when it is not up."""
     read_settings(root, name)
+    if own_backend(root) and not state_file(root, name).exists():
+        raise Refusal(f"stack {name} is not running. Start it: surge up {name}", code=NOT_RUNNING)
     try:
         return running_stack(root, name)
-    except StackNotRunningError as error:
-        raise Refusal(str(error), f"Start it: surge up {name}", code=NOT_RUNNING) from error
+    except (StackNotRunningError, EngineError) as error:
+        raise Refusal(str(error), code=NOT_RUNNING) from error
 
 
 def _watch_live(reader: Reader) -> None:

@@ -85,7 +85,7 @@ def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
     read_settings(root, stack)
     with session(root, stack, f"surge refresh {stack}", again=f"surge refresh {stack}") as work:
         try:
-            work.perform(work.stack.refresh, expect_no_changes=expect_no_changes)
+            work.perform(work.stack.refresh, show_secrets=False, expect_no_changes=expect_no_changes)
         finally:
             _remove_if_empty(work)
 
@@ -100,7 +100,7 @@ def refuse_unless_possible(root: Path, settings: Settings) -> None:
 
 def _update(work: Session) -> None:
     try:
-        work.perform(work.stack.up)
+        work.perform(work.stack.up, show_secrets=False)
     except Refusal:
         _remove_if_empty(work)
         raise
