@@ -52,6 +52,7 @@ class Module:
 
 
 MODULES = (
+    Module("actionlint", (Tool("actionlint", "github.com/rhysd/actionlint/cmd/actionlint"),)),
     Module("pulumi", (Tool("pulumi", "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"),), PULUMI_VERSION),
     Module(
         "etcd",
@@ -195,10 +196,14 @@ def _link(root: Path, module: Module, folder: Path) -> None:
             continue
         link.parent.mkdir(parents=True, exist_ok=True)
         if link.is_dir() and not link.is_symlink():
-            shutil.rmtree(link)
+            old = link.rename(link.with_name(f".{link.name}-old-{os.getpid()}"))
+        else:
+            old = None
         fresh = link.with_name(f".{link.name}.{os.getpid()}")
         fresh.symlink_to(relative)
         fresh.replace(link)
+        if old:
+            shutil.rmtree(old)
 
 
 def _remove_old(module: Module, folder: Path) -> None:
