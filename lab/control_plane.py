@@ -5,7 +5,6 @@ Own PKI, own ports, everything on loopback; children end with the `with` block.
 """
 
 import contextlib
-import datetime
 import json
 import shutil
 import signal
@@ -19,15 +18,10 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
+from providers.surge import pki
 from surge.policy import control_plane
 from surge.policy.ports import Ports
 
@@ -36,10 +30,9 @@ __all__ = ["ScratchControlPlane", "scratch_control_plane"]
 TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 START_S = 60
 STOP_S = 20
+DAYS = 7
 # What a control plane uses of its block: etcd (2), apiserver, controller-manager, scheduler, KWOK.
 PORTS = 6
-
-Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass
@@ -70,6 +63,8 @@ class ScratchControlPlane:
         self.start_apiserver()
         if not self.workloads:
             return
+        for name, content in self._pki.controller_files().items():
+            _write(self._folder("controller-manager") / name, content)
         manager = control_plane.controller_manager(tools, self.ports, hpa_sync_s=2, hpa_down_window_s=10)
         self._start("controller-manager", manager, user="system:kube-controller-manager")
         self._start("scheduler", control_plane.scheduler(tools, self.ports), user="system:kube-scheduler")
@@ -81,7 +76,8 @@ class ScratchControlPlane:
 
     def start_apiserver(self) -> None:
         folder = self._folder("apiserver")
-        self._pki.server_files(folder)
+        for name, content in self._pki.server_files().items():
+            _write(folder / name, content)
         self._start("apiserver", control_plane.apiserver(str(TOOLS), self.ports))
         self._until(lambda: self.get("/readyz") == b"ok", "apiserver")
 
@@ -107,9 +103,10 @@ class ScratchControlPlane:
         return {name: _rss_mib(child.pid) for name, child in self._children.items()}
 
     def _kubeconfig(self, user: str, groups: list[str]) -> dict[str, Any]:
-        certificate, key = self._pki.issue(user, groups)
-        ca, *client = (b64encode(pem).decode() for pem in (self._pki.ca_pem, certificate, key))
-        return control_plane.kubeconfig(self.server, ca, *client, name=user)
+        issued = self._pki.issue(user, groups)
+        parts = (self._pki.ca, issued.certificate, issued.private_key)
+        ca, certificate, key = (b64encode(pem.encode()).decode() for pem in parts)
+        return control_plane.kubeconfig(self.server, ca, certificate, key, name=user)
 
     def _folder(self, name: str) -> Path:
         folder = self.directory / name
@@ -191,93 +188,51 @@ def _free(base_port: int) -> int:
 
 
 class _Pki:
-    """A CA for clients and the server, another one for the aggregation layer."""
+    """A CA for clients and the server, another one for the aggregation layer, a key for service accounts."""
 
     def __init__(self, directory: Path) -> None:
-        self._key, self._ca = _authority("surge-scratch")
-        self._front_key, self._front_ca = _authority("surge-scratch-front-proxy")
-        self.ca_pem = _pem(self._ca)
-        certificate, key = self.issue("probe", ["system:masters"])
-        files = directory / "probe"
-        _write(files, (certificate + key).decode())
-        self.client_context = ssl.create_default_context(cadata=self.ca_pem.decode())
+        self._ca = pki.authority("surge-scratch", validity_days=DAYS)
+        self._front_ca = pki.authority("surge-scratch-front-proxy", validity_days=DAYS)
+        self._accounts = pki.authority("service-accounts", validity_days=DAYS, key_algorithm="rsa-2048")
+        probe, files = self.issue("probe", ["system:masters"]), directory / "probe"
+        _write(files, probe.certificate + probe.private_key)
+        self.client_context = ssl.create_default_context(cadata=self._ca.certificate)
         self.client_context.load_cert_chain(files)
         files.unlink()
 
-    def issue(self, user: str, groups: list[str]) -> tuple[bytes, bytes]:
-        return _leaf(self._ca, self._key, user, groups, [])
+    @property
+    def ca(self) -> str:
+        return self._ca.certificate
 
-    def server_files(self, folder: Path) -> None:
-        names = [*control_plane.API_SERVER_NAMES, "127.0.0.1", "10.96.0.1"]
-        tls, key = _leaf(self._ca, self._key, "kube-apiserver", [], names)
-        proxy, proxy_key = _leaf(self._front_ca, self._front_key, "front-proxy-client", [], [])
-        files = {
-            "tls.crt": tls,
-            "tls.key": key,
-            "ca.crt": self.ca_pem,
-            "front-proxy-ca.crt": _pem(self._front_ca),
-            "front-proxy-client.crt": proxy,
-            "front-proxy-client.key": proxy_key,
+    def issue(self, user: str, groups: list[str]) -> pki.Issued:
+        return _signed(self._ca, user, organizations=groups, usages=["client"])
+
+    def server_files(self) -> dict[str, str]:
+        names = control_plane.API_SERVER_NAMES
+        addresses = ["127.0.0.1", "10.96.0.1"]
+        tls = _signed(self._ca, "apiserver", usages=["server"], dns_names=names, ip_addresses=addresses)
+        proxy = _signed(self._front_ca, "front-proxy-client", usages=["client"])
+        return {
+            "tls.crt": tls.certificate,
+            "tls.key": tls.private_key,
+            "front-proxy-ca.crt": self._front_ca.certificate,
+            "front-proxy-client.crt": proxy.certificate,
+            "front-proxy-client.key": proxy.private_key,
+            "service-accounts.crt": self._accounts.certificate,
+            **self.controller_files(),
         }
-        if not (folder / "service-accounts.key").exists():
-            accounts = rsa.generate_private_key(65537, 2048)
-            public = accounts.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            files |= {"service-accounts.key": _key_pem(accounts), "service-accounts.crt": public}
-        for name, content in files.items():
-            _write(folder / name, content.decode())
-        for other in ("controller-manager",):
-            (folder.parent / other).mkdir(exist_ok=True)
-            for name in ("service-accounts.key", "ca.crt"):
-                _write(folder.parent / other / name, (folder / name).read_text())
+
+    def controller_files(self) -> dict[str, str]:
+        return {"ca.crt": self.ca, "service-accounts.key": self._accounts.private_key}
 
 
-def _authority(name: str) -> tuple[Key, x509.Certificate]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    builder = _builder(subject, subject, key).add_extension(x509.BasicConstraints(True, None), critical=True)
-    return key, builder.sign(key, hashes.SHA256())
-
-
-def _leaf(
-    ca: x509.Certificate, ca_key: Key, user: str, groups: list[str], names: list[str]
-) -> tuple[bytes, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    subject = x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, user)])
-    usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
-    builder = _builder(subject, ca.subject, key).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-    if names:
-        alternatives = [
-            x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in names
-        ]
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    return _pem(builder.sign(ca_key, hashes.SHA256())), _key_pem(key)
-
-
-def _builder(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=7))
-    )
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_pem(key: Key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.TraditionalOpenSSL,
-        serialization.NoEncryption(),
+def _signed(authority: pki.Issued, common_name: str, **request: Any) -> pki.Issued:
+    return pki.certificate(
+        common_name,
+        authority_certificate=authority.certificate,
+        authority_key=authority.private_key,
+        validity_days=DAYS,
+        **request,
     )
 
 
