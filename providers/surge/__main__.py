@@ -1,6 +1,8 @@
 """Start the provider: print the port it listens on, and serve until the engine ends or is gone."""
 
 import asyncio
+import contextlib
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -29,6 +31,7 @@ def main(engine: str) -> None:
 
 async def _serve(engine: str) -> None:
     channel = grpc.insecure_channel(engine, options=UNLIMITED)
+    parent = os.getppid()
     loop = asyncio.get_running_loop()
     lost = asyncio.Event()
     # SIGINT is how the engine ends a plugin: ignoring it costs 5 s at the end of each command. Ctrl-C
@@ -36,21 +39,20 @@ async def _serve(engine: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, lost.set)
 
-    def look(state: grpc.ChannelConnectivity) -> None:
-        # A plugin must not outlive its engine.
-        if state in {grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN}:
-            loop.call_soon_threadsafe(lost.set)
-
-    channel.subscribe(look, try_to_connect=True)
     provider = SurgeProvider(_log_to(channel))
     server = grpc.aio.server(options=UNLIMITED)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(_Servicer([], VERSION, provider, engine), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(port, flush=True)
-    await lost.wait()
+    # A plugin must not outlive its engine, and a killed engine cannot say so; its channel then only
+    # goes idle, so the parent's id is what tells.
+    while not lost.is_set() and os.getppid() == parent:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lost.wait(), 1)
     await provider.cancel()
-    await server.stop(None)
+    # A create that waits ends now; its answer keeps what it made in the state.
+    await server.stop(5)
 
 
 class _Servicer(ProviderServicer):

@@ -216,7 +216,8 @@ def _demand_equal(kind: str, name: str, vhost: str, wanted: dict[str, Any], live
         raise ProblemError(
             f"{kind} {name} in vhost {vhost} exists with other properties ({'; '.join(differ)}), and "
             f"RabbitMQ cannot change them in place. Give the new {kind} another name and drain the "
-            f"old one, or, once it is not needed, delete it: `rabbitmqadmin -V {vhost} delete {kind} name={name}`"
+            f"old one, or, once it is not needed, delete it: "
+            f"`rabbitmqadmin -V {vhost} delete {kind} name={name}`"
         )
 
 
