@@ -1,6 +1,7 @@
 """`surge status` and `surge watch`: a running stack, once or live."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -20,6 +21,7 @@ from surge.stack_outputs import RunningStack, StackNotRunningError, running_stac
 __all__ = ["register"]
 
 NOT_RUNNING = 2
+MOST_ENDS = 8
 
 
 def register(app: typer.Typer) -> None:
@@ -85,7 +87,7 @@ def _drawn(snapshot: Snapshot) -> Group:
         table(FILTER_COLUMNS, filter_rows(snapshot.filters)),
         "",
         table(PROCESS_COLUMNS, process_rows(snapshot.processes)),
-        *(Text(end, style="red") for end in open_ends(snapshot)),
+        *(Text(end, style="red") for end in _shortened(open_ends(snapshot))),
     )
 
 
@@ -93,5 +95,10 @@ def _lines(snapshot: Snapshot, *, processes: bool = True) -> str:
     parts = [plain(FILTER_COLUMNS, filter_rows(snapshot.filters))]
     if processes:
         parts.append(plain(PROCESS_COLUMNS, process_rows(snapshot.processes)))
-    parts += open_ends(snapshot)
+    parts += _shortened(open_ends(snapshot))
     return "\n".join(parts)
+
+
+def _shortened(ends: Sequence[str]) -> list[str]:
+    rest = len(ends) - MOST_ENDS
+    return [*ends[:MOST_ENDS], *([f"... and {rest} more; all of them: --json"] if rest > 0 else [])]
