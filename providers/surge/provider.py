@@ -68,7 +68,7 @@ class SurgeProvider(api.Provider):
     async def check(self, request: api.CheckRequest) -> api.CheckResponse:
         of_type = self._type(request.type)
         inputs, problems = await self._run(of_type.check, request.name, request.new_inputs)
-        return api.CheckResponse(inputs=inputs, failures=[api.CheckFailure(*problem) for problem in problems])
+        return api.CheckResponse(inputs=inputs, failures=[_failure(inputs, *problem) for problem in problems])
 
     async def diff(self, request: api.DiffRequest) -> api.DiffResponse:
         news = dict(request.new_inputs)
@@ -119,3 +119,9 @@ class SurgeProvider(api.Provider):
 
     async def _run(self, call: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+
+def _failure(inputs: Properties, name: str, reason: str) -> api.CheckFailure:
+    # The engine prints the value of the property that a failure names, in clear even when it is secret.
+    secret = name in inputs and inputs[name].contains_secret()
+    return api.CheckFailure("" if secret else name, reason)

@@ -48,11 +48,12 @@ class Stack:
         self.stack = automation.create_or_select_stack("dev", "processes", lambda: None, opts=options)
 
     def declares(self, *processes):
-        """processes: (name, arguments) of each."""
+        """processes: (name, arguments) of each; a function when outputs are among them."""
 
         def program():
             for name, arguments in processes:
-                Process(name, ProcessArgs(directory=str(self.directory), **arguments))
+                known = arguments() if callable(arguments) else arguments
+                Process(name, ProcessArgs(directory=str(self.directory), **known))
 
         self.stack.workspace.program = program
 
@@ -230,12 +231,15 @@ def test_secrets_reach_the_process_and_neither_argv_nor_the_supervisor_nor_the_s
     show = (
         "import os,time; print(os.environ['PASSWORD'] == open('secret').read(), flush=True); time.sleep(600)"
     )
-    secret = pulumi.Output.secret(TEXT)
-    arguments = {
-        "command": [sys.executable, "-c", show],
-        "environment": {"PASSWORD": secret},
-        "files": {"secret": secret},
-    }
+
+    def arguments():
+        secret = pulumi.Output.secret(TEXT)
+        return {
+            "command": [sys.executable, "-c", show],
+            "environment": {"PASSWORD": secret},
+            "files": {"secret": secret},
+        }
+
     stack.declares(("web", arguments))
     stack.up()
     assert "True" in (stack.directory / "logs" / "web.log").read_text()
@@ -251,7 +255,7 @@ def test_secrets_reach_the_process_and_neither_argv_nor_the_supervisor_nor_the_s
 
 
 def test_a_secret_in_the_command_is_refused(stack):
-    stack.declares(("web", {"command": ["sleep", pulumi.Output.secret(TEXT)]}))
+    stack.declares(("web", lambda: {"command": ["sleep", pulumi.Output.secret(TEXT)]}))
     with pytest.raises(automation.CommandError, match="command holds a secret") as refused:
         stack.up()
     assert TEXT not in str(refused.value)
