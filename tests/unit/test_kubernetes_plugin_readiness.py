@@ -155,7 +155,7 @@ def test_wait_for_overrides_the_kinds_own_rule(text, status, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["ready", "condition=", "jsonpath={range .items[*]}", "jsonpath={.a[?(@.b==1)]}"]
+    "text", ["ready", "[not json", "condition=", "jsonpath={range .items[*]}", "jsonpath={.a[?(@.b==1)]}"]
 )
 def test_a_wait_for_that_is_not_understood_is_refused_with_examples(text):
     with pytest.raises(ProblemError, match="condition=Ready"):

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolchain.engine.kubernetes import states, wire
+from toolchain.engine.kubernetes.problems import ProblemError
 from toolchain.engine.kubernetes.wire import UNKNOWN, Secret
 
 leaves = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text() | st.just(UNKNOWN)
@@ -34,7 +35,7 @@ def test_an_asset_is_refused_with_the_way_out():
         fields={wire.SIGNATURE: struct_pb2.Value(string_value="c44067f5952c0a294b673a41bacd8c17")}
     )
     holder = struct_pb2.Struct(fields={"data": struct_pb2.Value(struct_value=asset)})
-    with pytest.raises(ValueError, match="pass its text instead"):
+    with pytest.raises(ProblemError, match="pass its text instead"):
         wire.decode(holder)
 
 

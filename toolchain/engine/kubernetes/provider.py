@@ -5,7 +5,6 @@
 import functools
 import importlib.metadata
 import json
-import traceback
 from collections.abc import Callable
 from threading import Event
 from typing import Any
@@ -52,9 +51,7 @@ def _answering(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, request, context)
         except PartialError as error:
             _abort_partial(context, error, _secrets(request))
-        except (ProblemError, ValueError) as error:
-            if not isinstance(error, ProblemError):
-                traceback.print_exc()
+        except ProblemError as error:
             context.abort(grpc.StatusCode.UNKNOWN, redact(str(error), _secrets(request)))
 
     return answer

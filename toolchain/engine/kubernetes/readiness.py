@@ -221,8 +221,11 @@ def _reasons(one: Object) -> list[str]:
 
 def _wait_for(text: str) -> Rule:
     """`condition=Type[=Status]`, `jsonpath={.path}[=value]`, or a JSON list of them, which must all hold."""
-    parts = json.loads(text) if text.lstrip().startswith("[") else [text]
-    rules = [_one_wait_for(part) for part in parts]
+    try:
+        parts = json.loads(text) if text.lstrip().startswith("[") else [text]
+    except ValueError:
+        parts = [text]
+    rules = [_one_wait_for(str(part)) for part in parts]
 
     def all_hold(obj: Object, around: Around) -> Progress:
         return next((step for rule in rules if (step := rule(obj, around)) != READY), READY)

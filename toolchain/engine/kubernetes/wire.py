@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from google.protobuf import struct_pb2
 
+from .problems import ProblemError
+
 __all__ = [
     "UNKNOWN",
     "Secret",
@@ -52,7 +54,7 @@ class Secret:
 
 
 def decode(struct: struct_pb2.Struct) -> dict[str, Value]:
-    """Raises ValueError for assets and archives: no Kubernetes field takes them."""
+    """Raises ProblemError for assets and archives: no Kubernetes field takes them."""
     return {key: _decode(value) for key, value in struct.fields.items()}
 
 
@@ -180,7 +182,7 @@ def _decode_struct(struct: struct_pb2.Struct) -> Value:
         return Secret(inner) if "secret" in fields and fields["secret"].bool_value else inner
     if mark == RESOURCE:
         return _decode(fields["id"]) if "id" in fields else fields["urn"].string_value
-    raise ValueError(
+    raise ProblemError(
         "an asset or archive was given where Kubernetes takes a plain value: pass its text instead"
     )
 
