@@ -1,9 +1,6 @@
 """Serve the kubernetes provider to the engine named by the last argument."""
 
-import os
-import signal
 import sys
-from types import FrameType
 
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, provider_pb2_grpc
@@ -23,18 +20,11 @@ def main(engine: str) -> None:
 
     def register(server: grpc.Server) -> None:
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-        # The engine has us in a process group of our own, where no Ctrl-C of a terminal comes: SIGINT
-        # is how it closes a plugin, and it kills one that is still there after 5 s.
-        signal.signal(signal.SIGINT, _close)
 
     try:
         serve(engine, register, threads=THREADS)
     finally:
         provider.cancel()
-
-
-def _close(_signal: int, _frame: FrameType | None) -> None:
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _log_to(channel: grpc.Channel) -> Log:
