@@ -1,0 +1,151 @@
+"""The worker: warm, consume, be ready, work, drain."""
+
+import asyncio
+import inspect
+import random
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import structlog
+
+from worker.job import Job
+from worker.session import LostError, Session
+from worker.settings import Settings
+
+__all__ = ["Handler", "Worker"]
+
+Handler = Callable[[Job], Any]
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+
+
+class Worker:
+    """Consumes one queue until it is stopped. Many of them can share one event loop.
+
+    handler: does the work of one job; a coroutine function runs in the loop, any other in a thread.
+    A job is acked after its handler returned. A handler that raises sends the job back to the queue,
+    which gives it up to the dead letters after its delivery limit.
+    warm_up: loads the model, before anything is consumed. on_ready: told True after
+    basic.consume-ok, and False at a stop or a lost connection.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: Settings,
+        *,
+        warm_up: Callable[[], Any] | None = None,
+        on_ready: Callable[[bool], None] = lambda _ready: None,
+    ) -> None:
+        self._handler = handler
+        self._settings = settings
+        self._warm_up = warm_up
+        self._on_ready = on_ready
+        self._log = structlog.get_logger("surge.worker").bind(filter=settings.filter, worker=settings.name)
+        self._stopping = asyncio.Event()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix=settings.name)
+        self.ready = False
+
+    async def run(self) -> None:
+        """Work until `stop`, then finish the jobs in hand. Cancel the task to die without a word."""
+        try:
+            if self._warm_up is not None:
+                await self._or_stop(self._call(self._warm_up))
+            waited = FIRST_WAIT_S
+            while not self._stopping.is_set():
+                try:
+                    await self._serve()
+                except LostError as error:
+                    self._tell(False)
+                    self._log.warning("broker lost", reason=str(error))
+                    # Jittered, so that a thousand workers do not come back in the same second.
+                    await self._or_stop(asyncio.sleep(random.uniform(waited / 2, waited)))  # noqa: S311
+                    waited = min(2 * waited, LONGEST_WAIT_S)
+                else:
+                    waited = FIRST_WAIT_S
+        finally:
+            self._tell(False)
+            for job in self._jobs:
+                job.cancel()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def stop(self) -> None:
+        """Un-Ready at once, then drain. Call it in the event loop."""
+        self._tell(False)
+        self._stopping.set()
+
+    async def _serve(self) -> None:
+        session = Session(self._settings, lambda job, tag: self._start(session, job, tag))
+        try:
+            await session.open()
+            if self._stopping.is_set():
+                return
+            self._tell(True)
+            await self._or_stop(session.wait_lost())
+            await self._drain(session)
+        except LostError:
+            await self._drop_jobs()
+            raise
+        except asyncio.CancelledError:
+            session.drop()
+            raise
+        finally:
+            await session.close()
+
+    async def _drain(self, session: Session) -> None:
+        await session.cancel()
+        if self._jobs:
+            _, late = await asyncio.wait(self._jobs, timeout=self._settings.grace_s)
+            if late:
+                self._log.error(
+                    "jobs outlived the grace period", jobs=len(late), grace_s=self._settings.grace_s
+                )
+
+    async def _drop_jobs(self) -> None:
+        """Without a connection no job can be acked: the broker gives them to others."""
+        jobs = list(self._jobs)
+        for job in jobs:
+            job.cancel()
+        await asyncio.gather(*jobs, return_exceptions=True)
+
+    def _start(self, session: Session, job: Job, tag: int) -> None:
+        task = asyncio.get_running_loop().create_task(self._work(session, job, tag))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _work(self, session: Session, job: Job, tag: int) -> None:
+        try:
+            await self._call(self._handler, job)
+        except Exception as error:  # noqa: BLE001 -- a handler is foreign code: whatever it raises is the job's failure
+            self._log.error(
+                "job failed", message_id=job.message_id, attempt=job.delivery_count + 1, exc_info=error
+            )
+            session.refuse(tag)
+        else:
+            if not session.ack(tag):
+                self._log.warning("job done, but not acked: the broker is gone", message_id=job.message_id)
+
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        if inspect.iscoroutinefunction(function):
+            await function(*arguments)
+        else:
+            await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def _or_stop(self, work: Awaitable[Any]) -> None:
+        """Await `work`, or a stop, whichever comes first."""
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            stopped.cancel()
+
+    def _tell(self, ready: bool) -> None:
+        if ready != self.ready:
+            self.ready = ready
+            self._on_ready(ready)

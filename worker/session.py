@@ -1,0 +1,149 @@
+"""One connection to the broker with one consumer on it: from the connect to the last ack."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+from pika.exceptions import AMQPError
+from pika.spec import Basic, BasicProperties
+
+from worker.job import Job
+from worker.settings import Settings
+
+__all__ = ["LostError", "Session"]
+
+CONNECT_S = 15.0
+
+
+class LostError(Exception):
+    """The connection, the channel or the consumer went away without our asking."""
+
+
+class Session:
+    """deliver: called with each job and its delivery tag, in the event loop."""
+
+    def __init__(self, settings: Settings, deliver: Callable[[Job, int], None]) -> None:
+        self._settings = settings
+        self._deliver = deliver
+        self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._connection: AsyncioConnection | None = None
+        self._channel: Channel | None = None
+        self._tag = ""
+
+    async def open(self) -> None:
+        """Connect and consume; returns after basic.consume-ok. Raises LostError."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                self._connection = await self._connect()
+                self._channel = await self._open_channel(self._connection)
+                await self._consume(self._channel)
+        except (AMQPError, OSError, TimeoutError) as error:
+            raise LostError(f"{type(error).__name__}: {error}") from error
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel is not None and self._channel.is_open and not self._lost.done()
+
+    async def wait_lost(self) -> None:
+        """Return never but by raising LostError."""
+        raise LostError(await asyncio.shield(self._lost))
+
+    async def cancel(self) -> None:
+        """Ask the broker to send nothing more. What it has sent until it says so is still delivered."""
+        assert self._channel is not None  # noqa: S101 -- open() made it
+        done = self._reply()
+        self._channel.basic_cancel(self._tag, callback=lambda _frame: _settle(done, None))
+        await self._or_lost(done)
+
+    def ack(self, tag: int) -> bool:
+        """False when the connection is gone: the broker will deliver the message again."""
+        if not self.is_open:
+            return False
+        assert self._channel is not None  # noqa: S101 -- is_open
+        self._channel.basic_ack(tag)
+        return True
+
+    def refuse(self, tag: int) -> None:
+        """Back to the queue, which counts, and gives a message up after its delivery limit."""
+        if self.is_open:
+            assert self._channel is not None  # noqa: S101 -- is_open
+            self._channel.basic_nack(tag, requeue=True)
+
+    async def close(self) -> None:
+        """Say goodbye; everything acked before is flushed first."""
+        if self._connection is None or not self._connection.is_open:
+            return
+        self._connection.close()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await asyncio.shield(self._lost)
+        except TimeoutError:
+            self.drop()
+
+    def drop(self) -> None:
+        """End the TCP connection without a word, as a killed process does."""
+        if self._connection is not None and not self._connection.is_closed:
+            self._connection._adapter_disconnect_stream()
+
+    async def _connect(self) -> AsyncioConnection:
+        opened = self._reply()
+        parameters = pika.URLParameters(self._settings.url)
+        parameters.heartbeat = self._settings.heartbeat_s
+        parameters.client_properties = {"connection_name": self._settings.name}
+        AsyncioConnection(
+            parameters,
+            on_open_callback=lambda connection: _settle(opened, connection),
+            on_open_error_callback=lambda _connection, error: _fail(opened, error),
+            on_close_callback=lambda _connection, reason: self._lose(reason),
+        )
+        return await opened
+
+    async def _open_channel(self, connection: AsyncioConnection) -> Channel:
+        opened = self._reply()
+        channel = connection.channel(on_open_callback=lambda made: _settle(opened, made))
+        channel.add_on_close_callback(lambda _channel, reason: self._lose(reason))
+        channel.add_on_cancel_callback(lambda _frame: self._lose("the broker cancelled the consumer"))
+        return await self._or_lost(opened)
+
+    async def _consume(self, channel: Channel) -> None:
+        limited, consuming = self._reply(), self._reply()
+        channel.basic_qos(prefetch_count=self._settings.slots, callback=lambda _frame: _settle(limited, None))
+        await self._or_lost(limited)
+        self._tag = channel.basic_consume(
+            self._settings.queue,
+            self._on_message,
+            arguments={"x-priority": self._settings.priority},
+            callback=lambda _frame: _settle(consuming, None),
+        )
+        await self._or_lost(consuming)
+
+    def _on_message(
+        self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
+    ) -> None:
+        self._deliver(Job.of(method, properties, body), int(method.delivery_tag or 0))
+
+    async def _or_lost(self, reply: "asyncio.Future[Any]") -> Any:
+        await asyncio.wait({reply, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+        if not reply.done():
+            raise LostError(self._lost.result())
+        return reply.result()
+
+    def _lose(self, reason: object) -> None:
+        _settle(self._lost, str(reason))
+
+    @staticmethod
+    def _reply() -> "asyncio.Future[Any]":
+        return asyncio.get_running_loop().create_future()
+
+
+def _settle(reply: "asyncio.Future[Any]", value: object) -> None:
+    if not reply.done():
+        reply.set_result(value)
+
+
+def _fail(reply: "asyncio.Future[Any]", error: BaseException | str) -> None:
+    if not reply.done():
+        reply.set_exception(error if isinstance(error, BaseException) else OSError(error))

@@ -1,0 +1,72 @@
+"""What a worker is told, by its environment. Secrets come in files, never in variables."""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+__all__ = ["Settings", "SettingsError"]
+
+
+class SettingsError(ValueError):
+    """The environment lacks something, or holds something unusable; says what, and what to set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """url: AMQP URL with password. slots: jobs at a time, which is the prefetch.
+
+    priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
+    end of the last job. name: shown to the broker's operators. probe_port: of /readyz and /healthz.
+    """
+
+    filter: str
+    queue: str
+    url: str = field(repr=False)
+    slots: int = 1
+    priority: int = 0
+    grace_s: float = 60.0
+    heartbeat_s: int = 30
+    name: str = field(default_factory=socket.gethostname)
+    probe_port: int = 8080
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read SURGE_FILTER, _QUEUE, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE. Raises SettingsError."""
+        return cls(
+            filter=_text(environment, "SURGE_FILTER"),
+            queue=_text(environment, "SURGE_QUEUE"),
+            url=_file(environment, "SURGE_AMQP_URL_FILE"),
+            slots=_number(environment, "SURGE_SLOTS", "1", least=1),
+            priority=_number(environment, "SURGE_PRIORITY", "0", least=0),
+            grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
+        )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise SettingsError(f"{name} is not set: a worker must know it; set it in the pod's env")
+    return value
+
+
+def _number(environment: Mapping[str, str], name: str, default: str, *, least: int) -> int:
+    text = environment.get(name, default)
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise SettingsError(f"{name} is {text!r}: want a whole number of at least {least}")
+    return int(text)
+
+
+def _file(environment: Mapping[str, str], name: str) -> str:
+    path = Path(_text(environment, name))
+    try:
+        text = path.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"{path} ({name}) cannot be read: {error.strerror}; mount the Secret there"
+        ) from error
+    if not text.startswith(("amqp://", "amqps://")):
+        raise SettingsError(f"{path} ({name}) holds no amqp:// or amqps:// URL")
+    return text
