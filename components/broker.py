@@ -128,5 +128,5 @@ class LocalBroker(pulumi.ComponentResource):
                 bindings=shape["bindings"],
                 users=topology.users({role: self._passwords[role] for role in ROLES if role != "admin"}),
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node]),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node], deleted_with=self.node),
         )

@@ -167,4 +167,5 @@ def _simulation(item: Filter, shared: Shared) -> dict[str, str]:
     return {
         "lab.surge.dev/service-s": f"{shared.scale.wall(item.service_s):.6g}",
         "lab.surge.dev/warmup-s": f"{shared.scale.wall(item.warmup_s):.6g}",
+        "lab.surge.dev/longest-job-s": f"{shared.scale.wall(item.longest_job_s):.6g}",
     }

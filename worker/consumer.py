@@ -27,7 +27,8 @@ class Worker:
     A job is acked after its handler returned. A handler that raises sends the job back to the queue,
     which gives it up to the dead letters after its delivery limit.
     warm_up: loads the model, before anything is consumed. on_ready: told True after
-    basic.consume-ok, and False at a stop or a lost connection.
+    basic.consume-ok, and False at a stop or a lost connection. on_finished: told of each job whose
+    handler returned, and whether its ack went out; if not, somebody will do it again.
     """
 
     def __init__(
@@ -37,11 +38,13 @@ class Worker:
         *,
         warm_up: Callable[[], Any] | None = None,
         on_ready: Callable[[bool], None] = lambda _ready: None,
+        on_finished: Callable[[Job, bool], None] = lambda _job, _acked: None,
     ) -> None:
         self._handler = handler
         self._settings = settings
         self._warm_up = warm_up
         self._on_ready = on_ready
+        self._on_finished = on_finished
         self._log = structlog.get_logger("surge.worker").bind(filter=settings.filter, worker=settings.name)
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
@@ -124,7 +127,9 @@ class Worker:
             )
             session.refuse(tag)
         else:
-            if not session.ack(tag):
+            acked = session.ack(tag)
+            self._on_finished(job, acked)
+            if not acked:
                 self._log.warning("job done, but not acked: the broker is gone", message_id=job.message_id)
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> None:

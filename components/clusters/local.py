@@ -121,6 +121,10 @@ class LocalCluster(pulumi.ComponentResource):
             f"{self._name}-kubernetes",
             kubeconfig=self.kubeconfig,
             cluster_identifier=self._name,
+            # A Secret that changes is updated in place, as workers have it mounted.
+            enable_secret_mutable=True,
+            # `pulumi refresh` must find a killed API server, not fail on it.
+            skip_update_unreachable=True,
             opts=self._child([self.apiserver]),
         )
 

@@ -1,0 +1,103 @@
+"""A worker pod as the kubelet reads it: its environment, its volumes, its end."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+__all__ = ["FILTER_LABEL", "Pod", "status"]
+
+FILTER_LABEL = "surge.dev/filter"
+OVER = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True)
+class Pod:
+    """service_s, warmup_s, longest_job_s: wall seconds. ends_at: unix time when a deleted pod's grace is over.
+
+    ready: what its status says, None before there is a status.
+    """
+
+    uid: str
+    name: str
+    filter: str
+    queue: str
+    slots: int
+    priority: int
+    secret: str
+    container: str
+    image: str
+    service_s: float
+    warmup_s: float
+    longest_job_s: float
+    ends_at: float | None
+    ready: bool | None
+
+    @classmethod
+    def of(cls, pod: Mapping[str, Any]) -> Self | None:
+        """None for pods that are not scheduled yet, or are over. Raises KeyError for pods of others."""
+        if not pod["spec"].get("nodeName") or pod["status"].get("phase") in OVER:
+            return None
+        meta, container = pod["metadata"], pod["spec"]["containers"][0]
+        environment = {item["name"]: item.get("value", "") for item in container["env"]}
+        times = {key: float(meta["annotations"][f"lab.surge.dev/{key}"]) for key in TIMES}
+        [secret] = [item["secret"]["secretName"] for item in pod["spec"]["volumes"] if "secret" in item]
+        return cls(
+            uid=meta["uid"],
+            name=meta["name"],
+            filter=meta["labels"][FILTER_LABEL],
+            queue=environment["SURGE_QUEUE"],
+            slots=int(environment["SURGE_SLOTS"]),
+            priority=int(environment["SURGE_PRIORITY"]),
+            secret=secret,
+            container=container["name"],
+            image=container["image"],
+            service_s=times["service-s"],
+            warmup_s=times["warmup-s"],
+            longest_job_s=times["longest-job-s"],
+            ends_at=_unix(meta.get("deletionTimestamp")),
+            ready=_ready(pod["status"]),
+        )
+
+
+TIMES = ("service-s", "warmup-s", "longest-job-s")
+
+
+def status(pod: Pod, *, ready: bool, address: str, started_at: str) -> dict[str, Any]:
+    """The status a kubelet reports of a running pod, as a strategic merge patch."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    truth = "True" if ready else "False"
+    conditions = {"Initialized": "True", "ContainersReady": truth, "Ready": truth}
+    return {
+        "status": {
+            "phase": "Running",
+            "startTime": started_at,
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "conditions": [
+                {"type": kind, "status": value, "lastTransitionTime": now}
+                for kind, value in conditions.items()
+            ],
+            "containerStatuses": [
+                {
+                    "name": pod.container,
+                    "image": pod.image,
+                    "imageID": "",
+                    "ready": ready,
+                    "started": ready,
+                    "restartCount": 0,
+                    "state": {"running": {"startedAt": started_at}},
+                }
+            ],
+        }
+    }
+
+
+def _ready(state: Mapping[str, Any]) -> bool | None:
+    if "startTime" not in state:
+        return None
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in state.get("conditions", []))
+
+
+def _unix(stamp: str | None) -> float | None:
+    return None if stamp is None else datetime.fromisoformat(stamp).timestamp()
