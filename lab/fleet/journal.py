@@ -110,5 +110,6 @@ class Journal:
 
 
 def _published_at(job: Job) -> float | None:
-    value = job.headers.get("published-at")
-    return float(value) if isinstance(value, int | float) else None
+    """Unix seconds. The header counts microseconds, as AMQP tables of pika hold no fractions."""
+    value = job.headers.get("published-at-us")
+    return value / 1e6 if isinstance(value, int) else None

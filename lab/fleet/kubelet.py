@@ -62,7 +62,7 @@ class Kubelet:
         if pod.ends_at is not None:
             self._deleted.set()
         elif pod.ready is not None and pod.ready != self._ready:
-            # After an outage of the API server the node controller calls pods un-Ready that work all the same.
+            # After an outage of the API server the node controller calls working pods un-Ready.
             self._report_due.set()
 
     def vanish(self) -> None:

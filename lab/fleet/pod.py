@@ -13,7 +13,7 @@ OVER = ("Succeeded", "Failed")
 
 @dataclass(frozen=True)
 class Pod:
-    """service_s, warmup_s, longest_job_s: wall seconds. ends_at: unix time when a deleted pod's grace is over.
+    """service_s, warmup_s, longest_job_s: wall seconds. ends_at: unix time when its grace is over.
 
     ready: what its status says, None before there is a status.
     """
