@@ -123,6 +123,13 @@ class Supervisor:
         self._call("stopProcess", name, True, allowed=gone, timeout_s=timeout_s + CALL_S, missing=None)
         self._call("removeProcessGroup", name, allowed=gone, missing=None)
 
+    def halt(self, name: str) -> None:
+        """Stop the process until `resume`; it stays known. For drills."""
+        self._call("stopProcess", name, True, allowed={Faults.NOT_RUNNING})
+
+    def resume(self, name: str) -> None:
+        self._call("startProcess", name, True, allowed={Faults.ALREADY_STARTED})
+
     def see(self, name: str) -> Seen | None:
         """The process as it is now; None when the supervisor is gone or does not know it."""
         if not self.socket.exists():

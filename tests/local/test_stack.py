@@ -1,0 +1,179 @@
+"""The whole loop, real, as a user runs it: up, load, faults, down. Tests run in the order of the file."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.checkout import Checkout, scratch_checkout
+from lab.load import Account, Load, events
+from providers.surge.orphans import marked
+from providers.surge.supervisor import Supervisor
+from surge.stack_outputs import RunningStack, running_stack
+
+pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
+
+BASE_PORT = 24_000
+RATE = 8.0  # some nine busy workers of the ten that `ghibli` starts with
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Iterator[Checkout]:
+    with scratch_checkout(tmp_path_factory.mktemp("stack"), base_port=BASE_PORT) as made:
+        made.surge("up", "local")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(checkout) -> RunningStack:
+    return running_stack(checkout.root)
+
+
+def eventually(check: Callable[[], Any], what: str, patience_s: float = 90) -> Any:
+    end, seen = time.monotonic() + patience_s, None
+    while time.monotonic() < end:
+        if seen := check():
+            return seen
+        time.sleep(0.5)
+    raise AssertionError(f"never seen within {patience_s:g} s: {what}")
+
+
+def state_of(checkout: Checkout, name: str) -> dict[str, Any]:
+    [found] = [item for item in checkout.status()["filters"] if item["name"] == name]
+    return found
+
+
+def healthy(checkout: Checkout) -> bool:
+    return checkout.surge("status", check=False).returncode == 0
+
+
+def accounted(stack: RunningStack, published: set[str]) -> Account:
+    """The account of `published` once the last of them is finished."""
+
+    def all_finished() -> Account | None:
+        account = Account.of(published, events(Path(stack.directory)))
+        return None if account.lost else account
+
+    return eventually(all_finished, "every published message finished", 180)
+
+
+def kill(checkout: Checkout, process: str) -> int:
+    """kill -9 one process of the cluster; returns its pid."""
+    seen = Supervisor(str(checkout.cluster)).see(process)
+    assert seen is not None
+    # The supervisor's child is the program itself, or a shell that waits for it.
+    os.killpg(os.getpgid(seen.pid), signal.SIGKILL)
+    return seen.pid
+
+
+def test_up_ends_with_a_closed_loop(checkout):
+    assert healthy(checkout)
+    filters = {item["name"]: item for item in checkout.status()["filters"]}
+    assert filters["ghibli"]["ready"] == 10
+    assert filters["video-restyle"]["ready"] == 0
+
+
+def test_a_second_up_has_nothing_to_do(checkout):
+    checkout.surge("preview", "local", "--expect-no-changes")
+    assert "created" not in checkout.surge("up", "local").stdout
+
+
+def test_a_filter_at_zero_wakes_for_one_message_and_goes_back_to_sleep(checkout, stack):
+    with Load(stack.access["publisher_url"], "beard", 1) as load:
+        eventually(lambda: load.published, "a message published")
+    account = accounted(stack, load.published)
+    assert set(account.finished.values()) == {1}
+    # KEDA's cooldown: 600 s of the model are 80 s here.
+    eventually(lambda: state_of(checkout, "beard")["ready"] == 0, "no worker any more", 240)
+
+
+@pytest.mark.parametrize("process", ["rabbitmq", "keda-operator", "kube-apiserver", "etcd", "fleet"])
+def test_a_process_killed_under_load_comes_back_and_loses_no_message(checkout, stack, process):
+    with Load(stack.access["publisher_url"], "ghibli", RATE) as load:
+        time.sleep(5)
+        killed = kill(checkout, process)
+        eventually(
+            lambda: (seen := Supervisor(str(checkout.cluster)).see(process)) and seen.pid not in {0, killed},
+            f"{process} started again",
+        )
+        eventually(lambda: healthy(checkout), "the loop closed again", 120)
+        time.sleep(5)
+    account = accounted(stack, load.published)
+    assert not account.scale_in_victims
+
+
+def test_without_the_metric_server_for_a_minute_nothing_scales_in(checkout, stack):
+    supervisor = Supervisor(str(checkout.cluster))
+    with Load(stack.access["publisher_url"], "ghibli", RATE) as load:
+        eventually(lambda: (state_of(checkout, "ghibli")["ready"] or 0) >= 10, "a busy fleet")
+        before = state_of(checkout, "ghibli")["ready"]
+        supervisor.halt("saturation")
+        try:
+            least = before
+            for _ in range(30):
+                least = min(least, state_of(checkout, "ghibli")["ready"])
+                time.sleep(2)
+        finally:
+            supervisor.resume("saturation")
+        assert least >= before
+        eventually(lambda: healthy(checkout), "the loop closed again")
+    accounted(stack, load.published)
+
+
+def test_scaling_in_takes_no_message_from_a_worker(checkout, stack):
+    with Load(stack.access["publisher_url"], "ghibli", 4 * RATE) as load:
+        eventually(lambda: state_of(checkout, "ghibli")["ready"] > 25, "more workers")
+    with Load(stack.access["publisher_url"], "ghibli", 1) as rest:
+        eventually(lambda: state_of(checkout, "ghibli")["ready"] == 10, "the minimum again", 240)
+    account = accounted(stack, load.published | rest.published)
+    assert not account.scale_in_victims
+    assert set(account.finished.values()) == {1}
+
+
+def test_refresh_finds_what_died_with_its_supervisor_and_up_revives_it(checkout):
+    for pid in marked("SURGE_SUPERVISOR", str(checkout.cluster)):
+        os.kill(pid, signal.SIGKILL)
+    kill_marked(checkout, "prometheus")
+    assert checkout.surge("refresh", "local", "--expect-no-changes", check=False).returncode == 1
+    checkout.surge("up", "local")
+    assert healthy(checkout)
+
+
+def test_two_clusters_run_side_by_side(checkout, tmp_path):
+    with scratch_checkout(
+        tmp_path, base_port=BASE_PORT + 100, settings={"cluster": {"name": "two"}}
+    ) as other:
+        other.surge("up", "local")
+        assert healthy(other)
+        assert healthy(checkout)
+    assert healthy(checkout)
+
+
+def test_down_leaves_nothing_even_after_the_supervisor_was_killed(checkout):
+    cluster, processes = checkout.cluster, [item["name"] for item in checkout.status()["processes"]]
+    assert "etcd" in processes
+    for pid in marked("SURGE_SUPERVISOR", str(cluster)):
+        os.kill(pid, signal.SIGKILL)
+    checkout.surge("down", "local", "--yes")
+    assert not (checkout.root / ".surge").exists()
+    assert not [name for name in processes if marked("SURGE_PROCESS", f"{cluster}:{name}")]
+
+
+def test_an_up_that_was_interrupted_is_finished_by_the_next(tmp_path):
+    with scratch_checkout(tmp_path, base_port=BASE_PORT + 200) as made:
+        first = made.spawn("up", "local")
+        time.sleep(8)
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=180)
+        assert first.returncode == 130
+        made.surge("up", "local")
+        assert healthy(made)
+
+
+def kill_marked(checkout: Checkout, process: str) -> None:
+    for pid in marked("SURGE_PROCESS", f"{checkout.cluster}:{process}"):
+        os.kill(pid, signal.SIGKILL)
