@@ -1,0 +1,30 @@
+"""Figures that anyone can print again: `python -m lab.bench [NAME...]`, or `make bench`.
+
+Each bench writes build/bench/<name>.json, a list of rows. A row has our figure, the figure of what a
+user would pick instead (measured in the same run, null where there is none), and their ratio.
+"""
+
+from dataclasses import asdict, dataclass, field
+
+__all__ = ["Row", "rows_as_json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """ours, peer: medians of `runs`. ratio: ours / peer."""
+
+    name: str
+    unit: str
+    ours: float | None
+    peer: float | None = None
+    runs: list[float] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float | None:
+        if self.ours is None or not self.peer:
+            return None
+        return round(self.ours / self.peer, 4)
+
+
+def rows_as_json(rows: list[Row]) -> list[dict[str, object]]:
+    return [{**asdict(row), "ratio": row.ratio} for row in rows]
