@@ -43,8 +43,7 @@ def eventually(check: Callable[[], Any], what: str, patience_s: float = 90) -> A
 
 
 def state_of(checkout: Checkout, name: str) -> dict[str, Any]:
-    [found] = [item for item in checkout.status()["filters"] if item["name"] == name]
-    return found
+    return checkout.status()["filters"][name]
 
 
 def healthy(checkout: Checkout) -> bool:
@@ -72,7 +71,7 @@ def kill(checkout: Checkout, process: str) -> int:
 
 def test_up_ends_with_a_closed_loop(checkout):
     assert healthy(checkout)
-    filters = {item["name"]: item for item in checkout.status()["filters"]}
+    filters = checkout.status()["filters"]
     assert filters["ghibli"]["ready"] == 10
     assert filters["video-restyle"]["ready"] == 0
 
@@ -154,7 +153,7 @@ def test_two_clusters_run_side_by_side(checkout, tmp_path):
 
 
 def test_down_leaves_nothing_even_after_the_supervisor_was_killed(checkout):
-    cluster, processes = checkout.cluster, [item["name"] for item in checkout.status()["processes"]]
+    cluster, processes = checkout.cluster, list(checkout.status()["processes"])
     assert "etcd" in processes
     for pid in marked("SURGE_SUPERVISOR", str(cluster)):
         os.kill(pid, signal.SIGKILL)

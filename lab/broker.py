@@ -1,0 +1,147 @@
+"""A real RabbitMQ node for tests, in a folder and on ports of its own, with the fleet's topology."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pika
+
+from surge.policy import broker as conf
+from surge.policy import topology
+from surge.policy.topology import VHOST
+
+__all__ = ["ScratchBroker"]
+
+PORTS = ("amqp_port", "management_port", "prometheus_port", "dist_port", "epmd_port")
+START_S, STOP_S = 90.0, 60.0
+
+
+class ScratchBroker:
+    """Runs while the block runs. Takes five ports from `base_port` on; data and ports outlive a stop.
+
+    statistics_s: wall seconds between two emissions of a queue's counts.
+    """
+
+    def __init__(self, folder: Path, base_port: int, *, statistics_s: float = 0.5) -> None:
+        self._folder = folder
+        ports = {name: base_port + number for number, name in enumerate(PORTS)}
+        self._settings = conf.NodeSettings(name=f"scratch{base_port}", statistics_s=statistics_s, **ports)
+        self.admin_password = secrets.token_urlsafe(24)
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._configure()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def amqp_url(self) -> str:
+        """Of the administrator; on the fleet's virtual host."""
+        return f"amqp://admin:{self.admin_password}@127.0.0.1:{self._settings.amqp_port}/{VHOST}"
+
+    @property
+    def management_url(self) -> str:
+        return f"http://127.0.0.1:{self._settings.management_port}"
+
+    @property
+    def prometheus_url(self) -> str:
+        return f"http://127.0.0.1:{self._settings.prometheus_port}"
+
+    def start(self) -> None:
+        """Return when clients can connect. Raises RuntimeError with the end of the node's log."""
+        self._spawn(conf.epmd_command(self._settings.epmd_port))
+        self._until(lambda: _listens(self._settings.epmd_port), "its port mapper")
+        self._spawn(conf.server_command())
+        wanted = (self._settings.amqp_port, self._settings.management_port, self._settings.prometheus_port)
+        self._until(lambda: all(_listens(port) for port in wanted), "its listeners")
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """As a crash: nothing is flushed, nobody is told."""
+        self._end(signal.SIGKILL)
+
+    def declare(self, filters: Sequence[str]) -> None:
+        """Make exchanges, queues and bindings of these filters."""
+        shape = topology.of_filters({name: f"filter.{name}" for name in filters})
+        with pika.BlockingConnection(pika.URLParameters(self.amqp_url)) as connection:
+            channel = connection.channel()
+            for exchange in shape["exchanges"]:
+                channel.exchange_declare(exchange["name"], exchange["type"], durable=True)
+            for queue in shape["queues"]:
+                kind = {"x-queue-type": queue["type"]}
+                channel.queue_declare(queue["name"], durable=True, arguments=kind | queue["arguments"])
+            for binding in shape["bindings"]:
+                channel.queue_bind(binding["destination"], binding["source"], binding["routing_key"])
+
+    def log(self) -> str:
+        return (self._folder / "node.log").read_text(errors="replace")
+
+    def _configure(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        texts = {
+            "rabbitmq.conf": conf.rabbitmq_conf(self._settings, admin_password=self.admin_password),
+            "advanced.config": conf.advanced_config(self._settings),
+            "enabled_plugins": conf.enabled_plugins(),
+            ".erlang.cookie": secrets.token_hex(16).upper(),
+        }
+        for name, text in texts.items():
+            path = self._folder / name
+            path.touch(0o600)
+            path.write_text(text)
+        # Erlang refuses a cookie that others may read.
+        (self._folder / ".erlang.cookie").chmod(0o400)
+
+    def _spawn(self, command: list[str]) -> None:
+        own = {
+            key: text.replace("{dir}", str(self._folder))
+            for key, text in conf.environment(self._settings).items()
+        }
+        with (self._folder / "node.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env={"PATH": os.environ["PATH"], **own},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+
+    def _end(self, how: signal.Signals) -> None:
+        for process in reversed(self._processes):
+            try:
+                os.killpg(process.pid, how)
+            except ProcessLookupError:
+                continue
+            process.wait(STOP_S)
+        self._processes.clear()
+        self._until(lambda: not _listens(self._settings.dist_port), "its end")
+
+    def _until(self, check: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + START_S
+        while not check():
+            if time.monotonic() > end:
+                raise RuntimeError(
+                    f"RabbitMQ: waited {START_S:g} s for {what}; its log ends:\n{self.log()[-2000:]}"
+                )
+            time.sleep(0.05)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
