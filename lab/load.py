@@ -8,15 +8,12 @@ from pathlib import Path
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
-from uuid import uuid4
 
 import orjson
-import pika
-from pika.exceptions import AMQPError
+
+from lab.publisher import Publisher
 
 __all__ = ["Account", "Load", "events"]
-
-AGAIN_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,18 +49,14 @@ def events(directory: Path) -> list[dict[str, Any]]:
 
 
 class Load:
-    """Publishes to one filter at a steady rate (messages per wall second) while the block runs.
-
-    A message whose confirm was lost with the connection is published again under the same id.
-    """
+    """Publishes to one filter at a steady rate (messages per wall second) while the block runs."""
 
     def __init__(self, url: str, of_filter: str, rate: float) -> None:
-        self._url = url
         self._filter = of_filter
         self._rate = rate
         self._stop = Event()
+        self._publisher = Publisher(url, self._stop)
         self._thread = Thread(target=self._run, name=f"load-{of_filter}")
-        self.published: set[str] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -75,37 +68,15 @@ class Load:
         self._stop.set()
         self._thread.join()
 
+    @property
+    def published(self) -> set[str]:
+        return {identifier for _, identifier in list(self._publisher.published)}
+
     def _run(self) -> None:
-        channel = self._connect()
         due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
+        while self._publisher.publish(self._filter):
             # After an outage the load goes on from now: a burst of what was missed is another test.
             due = max(due + 1 / self._rate, time.monotonic() - 1)
-            identifier, at = str(uuid4()), time.time()
-            while channel is not None and not self._publish(channel, identifier, at):
-                channel = self._connect()
-            if channel is None:
-                return
-            self.published.add(identifier)
-
-    def _publish(self, channel: Any, identifier: str, at: float) -> bool:
-        properties = pika.BasicProperties(
-            message_id=identifier, delivery_mode=2, headers={"published-at-us": int(at * 1e6)}
-        )
-        try:
-            channel.basic_publish("filters", self._filter, b"photo", properties, mandatory=True)
-        except (AMQPError, OSError):
-            return False
-        return True
-
-    def _connect(self) -> Any:
-        """None when the load ends before the broker is back."""
-        while not self._stop.is_set():
-            try:
-                channel = pika.BlockingConnection(pika.URLParameters(self._url)).channel()
-                channel.confirm_delivery()
-            except (AMQPError, OSError):
-                self._stop.wait(AGAIN_S)
-            else:
-                return channel
-        return None
+            if (wait := due - time.monotonic()) > 0:
+                self._publisher.idle(wait)
+        self._publisher.close()

@@ -1,1 +1,1 @@
-"""`python -m lab.spike`: play a spike on a running stack, watch it, account for every message."""
+"""Replays a spike on a running stack, watches it, and accounts for every message."""

@@ -1,0 +1,114 @@
+"""One spike, from the first request to the last: publish, watch, wait until it is over."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+from lab.publisher import Publisher
+from lab.spike.shape import Shape, arrivals
+from surge.cli.reading import Reader
+from surge.cli.state import FilterState
+from surge.stack_outputs import RunningStack
+
+__all__ = ["Course", "LateScheduleError", "replay"]
+
+LOOK_S = 1.5
+# Beyond this the machine is too slow for the shape, and the arrivals are no Poisson process any more.
+LATEST_S = 5.0
+# The longest way down: the ratio's window of five minutes, the cooldown of ten, and their tails.
+MODEL_S_TO_REST = 1800.0
+
+Show = Callable[[float, str, Sequence[FilterState]], None]
+
+
+class LateScheduleError(Exception):
+    """The publisher could not keep the shape's pace."""
+
+
+@dataclass
+class Course:
+    """What is known of a run when it is over. start, end: unix times. lag_s: the publisher's worst."""
+
+    start: float
+    end: float = 0.0
+    lag_s: float = 0.0
+    published: dict[tuple[str, str], float] = field(default_factory=dict)
+    at_minimum: dict[str, bool] = field(default_factory=dict)
+    interrupted: bool = False
+
+
+def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
+    """Raises LateScheduleError. A KeyboardInterrupt ends the publishing; the queues are drained still."""
+    services = {name: float(stack.filters[name]["service_s"]) for name in shape.busy}
+    schedule = arrivals(shape, services, seed)
+    stop = Event()
+    publisher = Publisher(stack.access["publisher_url"], stop)
+    course = Course(time.time(), published=publisher.published)
+    thread = Thread(target=_publish, args=(publisher, schedule, stack.time_factor, course), daemon=True)
+    with Reader(stack) as reader:
+        thread.start()
+        try:
+            _watch(reader, stack, shape, course, show, until=lambda _: not thread.is_alive())
+        except KeyboardInterrupt:
+            course.interrupted = True
+        stop.set()
+        thread.join()
+        deadline = time.monotonic() + MODEL_S_TO_REST / stack.time_factor
+        _watch(
+            reader,
+            stack,
+            shape,
+            course,
+            show,
+            until=lambda states: time.monotonic() > deadline or all(map(_at_rest, states)),
+        )
+    course.end = time.time()
+    if course.lag_s > LATEST_S:
+        raise LateScheduleError(
+            f"requests went out up to {course.lag_s:.1f} s late: this machine cannot publish {len(schedule)} "
+            "messages at the shape's pace. Use a smaller shape, or a smaller time-factor in Pulumi.local.yaml"
+        )
+    return course
+
+
+def _publish(
+    publisher: Publisher, schedule: Sequence[tuple[float, str]], factor: float, course: Course
+) -> None:
+    for at_s, name in schedule:
+        wait = course.start + at_s / factor - time.time()
+        if wait > 0:
+            publisher.idle(wait)
+        course.lag_s = max(course.lag_s, -wait)
+        if not publisher.publish(name):
+            break
+    publisher.close()
+
+
+def _watch(
+    reader: Reader,
+    stack: RunningStack,
+    shape: Shape,
+    course: Course,
+    show: Show,
+    *,
+    until: Callable[[Sequence[FilterState]], bool],
+) -> None:
+    while True:
+        states = [state for state in reader.read().filters if state.name in shape.busy]
+        at_s = (time.time() - course.start) * stack.time_factor
+        course.at_minimum = {state.name: _at_rest(state) for state in states}
+        show(at_s, shape.phase(at_s), states)
+        if until(states):
+            return
+        time.sleep(LOOK_S)
+
+
+def _at_rest(state: FilterState) -> bool:
+    """Nothing waits, nobody works, and only the minimum is there."""
+    return (
+        state.backlog == 0
+        and state.busy == 0
+        and state.ready == state.minimum
+        and state.desired in {None, state.minimum}
+    )
