@@ -1,140 +1,84 @@
-"""The picture of a spike: what Prometheus stored, filters side by side, in model minutes."""
+"""The spike as a picture, drawn from what Prometheus stored."""
 
+import json
+import urllib.parse
+import urllib.request
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
+import matplotlib
 
-from lab.publisher import Published
-from lab.spike.prometheus import PrometheusError, Series, query_range
-from lab.spike.shape import Shape
+matplotlib.use("Agg")  # before pyplot: there is no display
 
-mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
-from matplotlib import pyplot
+__all__ = ["draw"]
 
-__all__ = ["Canvas", "draw", "read_series"]
-
-QUERIES = {
-    "backlog": 'surge_saturation_ready{{filter=~"{names}"}}',
-    "ratio": 'surge_saturation_active_ratio{{filter=~"{names}"}}',
-    "wanted": 'surge_saturation_desired_workers{{filter=~"{names}"}}',
-    "ready": 'sum by (filter) (surge_lab_workers{{filter=~"{names}",state="ready"}})',
-    "alive": 'sum by (filter) (surge_lab_workers{{filter=~"{names}"}})',
+STEP_S = 1
+SERIES = {
+    "Ready workers": 'surge_lab_workers{{filter="{name}",state="ready"}}',
+    "desired": 'surge_saturation_desired_workers{{filter="{name}"}}',
+    "offered load": 'surge_saturation_offered_load{{filter="{name}"}}',
+    "waiting": 'surge_saturation_ready{{filter="{name}"}}',
+    "ratio": 'surge_saturation_active_ratio{{filter="{name}"}}',
 }
-BIN_S = 15.0
-BLUE, ORANGE, GREEN, GREY, RED = "#1f6fb4", "#d9730d", "#2e8b57", "#777777", "#b3261e"
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """growth, start, end: unix seconds. report: as written."""
-
-    shape: Shape
-    report: Mapping[str, Any]
-    published: Sequence[Published]
-    start: float
-    growth: float
-    end: float
-
-    @property
-    def time_factor(self) -> float:
-        return self.report["time_factor"]
-
-    def minutes(self, at: float) -> float:
-        """Model minutes after the growth began."""
-        return (at - self.growth) * self.time_factor / 60
-
-
-def read_series(url: str, names: Sequence[str], start: float, end: float) -> dict[str, dict[str, Series]]:
-    """Return what is drawn, by kind, then by filter. Raises PrometheusError, also when there is nothing."""
-    step_s = max(1.0, (end - start) / 2000)
-    series = {
-        kind: query_range(url, query.format(names="|".join(names)), start, end, step_s)
-        for kind, query in QUERIES.items()
-    }
-    if empty := [kind for kind, of in series.items() if not of]:
-        raise PrometheusError(
-            f"Prometheus at {url} stored nothing of {', '.join(empty)} in this run; its targets: {url}/targets"
-        )
-    return series
-
-
-def draw(path: Path, canvas: Canvas, series: Mapping[str, Mapping[str, Series]]) -> None:
-    names = list(canvas.shape.compare)
-    figure, axes = pyplot.subplots(
-        3, len(names), figsize=(1.5 + 5.5 * len(names), 9), sharex=True, sharey="row", squeeze=False
+def draw(path: Path, prometheus: str, report: Mapping[str, Any], names: Sequence[str]) -> None:
+    """One column per filter: workers, messages that wait, busy ratio; minutes of the model."""
+    start, end, factor = report["start"], report["end"], report["time_factor"]
+    figure, grid = plt.subplots(
+        3,
+        len(names),
+        sharex=True,
+        sharey="row",
+        squeeze=False,
+        figsize=(6.2 * len(names), 8),
+        height_ratios=[3, 2, 1.4],
     )
     for column, name in enumerate(names):
-        own = {kind: of.get(name, ()) for kind, of in series.items()}
-        _requests(axes[0][column], canvas, name, own["backlog"])
-        _workers(axes[1][column], canvas, own)
-        _ratio(axes[2][column], canvas, own["ratio"])
-        axes[0][column].set_title(_caption(name, canvas.report["filters"][name]), fontsize=10)
-        axes[2][column].set_xlabel("model minutes since the growth began")
-        for row in axes:
-            _phases(row[column], canvas)
-    for row, label in zip(axes, ("requests", "workers", "active ratio"), strict=True):
-        row[0].set_ylabel(label)
-        row[0].legend(loc="upper left", fontsize=8, framealpha=0.9)
-    head = f"{canvas.shape.curve.title}: {canvas.shape.curve.factor:g} times the base load"
-    figure.suptitle(f"{head} (time factor {canvas.time_factor:g}, seed {canvas.report['seed']})")
+        of_filter = report["filters"][name]
+        series = {
+            label: _query(prometheus, query.format(name=name), start, end, factor)
+            for label, query in SERIES.items()
+        }
+        workers, waiting, ratio = grid[0][column], grid[1][column], grid[2][column]
+        _lines(workers, series, {"offered load": "#999999", "desired": "#e0a100", "Ready workers": "#1f6fb2"})
+        _lines(waiting, series, {"waiting": "#b22222"})
+        _lines(ratio, series, {"ratio": "#2e7d32"})
+        late = 100 * of_filter["late_share"]
+        workers.set_title(f"{name}: signal {of_filter['signal']}\nlate {late:.2f} %", fontsize=11)
+        ratio.set_ylim(0, 1.05)
+        ratio.set_xlabel("minutes (model)")
+    for row, label in enumerate(("workers", "messages waiting", "active ratio")):
+        grid[row][0].set_ylabel(label)
+    grid[0][0].legend(frameon=False, fontsize=9)
+    figure.suptitle(
+        f"{report['shape']['name']}: {report['shape']['factor']:g}x, time factor {factor:g}", fontsize=12
+    )
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
-def _requests(axes: Any, canvas: Canvas, name: str, backlog: Series) -> None:
-    middles, counts = _arrivals(canvas, name)
-    axes.step(middles, counts, where="mid", color=GREY, label=f"arrivals in {BIN_S:g} s")
-    axes.fill_between(*_xy(canvas, backlog), color=RED, alpha=0.35, label="backlog")
-
-
-def _workers(axes: Any, canvas: Canvas, own: Mapping[str, Series]) -> None:
-    axes.plot(*_xy(canvas, own["wanted"]), color=GREY, lw=1, ls="--", label="desired by the demand signal")
-    axes.plot(*_xy(canvas, own["alive"]), color=ORANGE, label="asked for (with warming, draining)")
-    axes.plot(*_xy(canvas, own["ready"]), color=GREEN, lw=2, label="Ready")
-
-
-def _ratio(axes: Any, canvas: Canvas, ratio: Series) -> None:
-    axes.plot(*_xy(canvas, ratio), color=BLUE, label="active ratio")
-    axes.axhline(0.7, color=GREY, lw=1, ls=":", label="0.7")
-    axes.set_ylim(0, 1.05)
-
-
-def _phases(axes: Any, canvas: Canvas) -> None:
-    curve = canvas.shape.curve
-    top, bottom = curve.growth_s / 60, (curve.growth_s + curve.plateau_s) / 60
-    axes.axvspan(0, top, color=ORANGE, alpha=0.10, lw=0)
-    axes.axvspan(top, bottom, color=ORANGE, alpha=0.18, lw=0)
-    axes.axvspan(bottom, canvas.shape.length_s / 60, color=ORANGE, alpha=0.07, lw=0)
+def _lines(
+    axes: Axes, series: Mapping[str, tuple[list[float], list[float]]], colours: Mapping[str, str]
+) -> None:
+    for label, colour in colours.items():
+        axes.plot(*series[label], label=label, color=colour, linewidth=1.6)
     axes.grid(alpha=0.25)
-    axes.set_xlim(canvas.minutes(canvas.start), canvas.minutes(canvas.end))
-    axes.set_ylim(bottom=0)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def _caption(name: str, figures: Mapping[str, Any]) -> str:
-    reached, wait = figures["time_to_capacity_s"], figures["wait_p99_s"]
-    return (
-        f"{name}, signal {figures['signal']}\n"
-        f"late {100 * figures['late_share']:.2f} %, p99 of the wait {'-' if wait is None else f'{wait:.0f} s'}, "
-        f"capacity {'never' if reached is None else f'after {reached:.0f} s'}, "
-        f"{figures['worker_seconds'] / 3600:.1f} GPU-hours"
-    )
-
-
-def _arrivals(canvas: Canvas, name: str) -> tuple[list[float], list[int]]:
-    """Middles of the bins in model minutes, and how many requests came in each."""
-    width = BIN_S / canvas.time_factor
-    counts = [0] * (int((canvas.end - canvas.start) / width) + 1)
-    for message in canvas.published:
-        if message.filter == name and canvas.start <= message.at <= canvas.end:
-            counts[int((message.at - canvas.start) / width)] += 1
-    return [canvas.minutes(canvas.start + (number + 0.5) * width) for number in range(len(counts))], counts
-
-
-def _xy(canvas: Canvas, series: Series) -> tuple[list[float], list[float]]:
-    return [canvas.minutes(at) for at, _ in series], [value for _, value in series]
+def _query(
+    prometheus: str, query: str, start: float, end: float, factor: float
+) -> tuple[list[float], list[float]]:
+    """(minutes of the model, values). Raises OSError when Prometheus is away."""
+    asked = urllib.parse.urlencode({"query": query, "start": start, "end": end, "step": STEP_S})
+    with urllib.request.urlopen(f"{prometheus}/api/v1/query_range?{asked}", timeout=20) as answer:  # noqa: S310 -- our own
+        found = json.load(answer)["data"]["result"]
+    points = found[0]["values"] if found else []
+    return [(float(at) - start) * factor / 60 for at, _ in points], [float(value) for _, value in points]
