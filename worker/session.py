@@ -86,7 +86,8 @@ class Session:
     def drop(self) -> None:
         """End the TCP connection without a word, as a killed process does."""
         if self._connection is not None and not self._connection.is_closed:
-            self._connection._adapter_disconnect_stream()
+            # pika has no public way to abort.
+            self._connection._adapter_disconnect_stream()  # pyright: ignore[reportAttributeAccessIssue]
 
     async def _connect(self) -> AsyncioConnection:
         opened = self._reply()

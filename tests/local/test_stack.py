@@ -1,5 +1,6 @@
 """The whole loop, real, as a user runs it: up, load, faults, down. Tests run in the order of the file."""
 
+import json
 import os
 import signal
 import time
@@ -123,14 +124,18 @@ def test_without_the_metric_server_for_a_minute_nothing_scales_in(checkout, stac
     accounted(stack, load.published)
 
 
-def test_scaling_in_takes_no_message_from_a_worker(checkout, stack):
-    with Load(stack.access["publisher_url"], "ghibli", 4 * RATE) as load:
-        eventually(lambda: state_of(checkout, "ghibli")["ready"] > 25, "more workers")
-    with Load(stack.access["publisher_url"], "ghibli", 1) as rest:
-        eventually(lambda: state_of(checkout, "ghibli")["ready"] == 10, "the minimum again", 240)
-    account = accounted(stack, load.published | rest.published)
-    assert not account.scale_in_victims
-    assert set(account.finished.values()) == {1}
+def test_a_spike_loses_nothing_and_demand_has_its_workers_before_ratio_has(checkout):
+    checkout.module("lab.spike", "--shape", "lab/shapes/smoke.yaml")
+    report = json.loads((checkout.root / "build" / "spike" / "report.json").read_text())
+    total, demand, ratio = report["total"], report["filters"]["ghibli"], report["filters"]["ghibli-ratio"]
+    assert total["published"] > 1000
+    assert (total["finished"], total["lost"]) == (total["published"], 0)
+    assert (total["finished_twice"], total["redelivered_by_scale_in"]) == (0, 0)
+    assert demand["published"] == ratio["published"]
+    assert demand["time_to_capacity_s"] < ratio["time_to_capacity_s"]
+    assert demand["late_share"] < ratio["late_share"]
+    assert report["back_at_minimum"] == {"ghibli": True, "ghibli-ratio": True}
+    assert (checkout.root / "build" / "spike" / "spike.png").stat().st_size > 10_000
 
 
 def test_refresh_finds_what_died_with_its_supervisor_and_up_revives_it(checkout):
