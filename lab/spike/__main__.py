@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from lab.load import events
+from lab.publisher import PublishRefusedError
 from lab.spike.picture import draw
 from lab.spike.report import FilterFacts, filter_figures, total_figures, waits_of
 from lab.spike.run import Course, LateScheduleError, replay
@@ -46,7 +47,7 @@ def main() -> int:
     except Refusal as refusal:
         console.print("\n".join(refusal.lines), markup=False)
         return REFUSED
-    except LateScheduleError as error:
+    except (LateScheduleError, PublishRefusedError) as error:
         console.print(str(error), markup=False)
         return FAILED
     report = _report(stack, shape, course, asked)

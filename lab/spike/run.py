@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from lab.publisher import Publisher
+from lab.publisher import Publisher, PublishRefusedError
 from lab.spike.shape import Shape, arrivals
 from surge.cli.reading import Reader
 from surge.cli.state import FilterState
@@ -36,10 +36,14 @@ class Course:
     published: dict[tuple[str, str], float] = field(default_factory=dict)
     at_minimum: dict[str, bool] = field(default_factory=dict)
     interrupted: bool = False
+    refusal: PublishRefusedError | None = None
 
 
 def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
-    """Raises LateScheduleError. A KeyboardInterrupt ends the publishing; the queues are drained still."""
+    """A KeyboardInterrupt ends the publishing; the queues are drained still.
+
+    Raises LateScheduleError, PublishRefusedError.
+    """
     services = {name: float(stack.filters[name]["service_s"]) for name in shape.busy}
     schedule = arrivals(shape, services, seed)
     stop = Event()
@@ -54,6 +58,14 @@ def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
             course.interrupted = True
         stop.set()
         thread.join()
+        if course.refusal is not None:
+            raise course.refusal
+        if course.lag_s > LATEST_S:
+            raise LateScheduleError(
+                f"requests went out {course.lag_s:.1f} s late with the broker there: this machine cannot "
+                f"keep the pace of {len(schedule)} messages, and a late load is another load. Use a smaller "
+                "shape, or a smaller time-factor in Pulumi.local.yaml"
+            )
         deadline = time.monotonic() + MODEL_S_TO_REST / stack.time_factor
         _watch(
             reader,
@@ -64,25 +76,22 @@ def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
             until=lambda states: time.monotonic() > deadline or all(map(_at_rest, states)),
         )
     course.end = time.time()
-    if course.lag_s > LATEST_S:
-        raise LateScheduleError(
-            f"requests went out up to {course.lag_s:.1f} s late: this machine cannot publish {len(schedule)} "
-            "messages at the shape's pace. Use a smaller shape, or a smaller time-factor in Pulumi.local.yaml"
-        )
     return course
 
 
 def _publish(
     publisher: Publisher, schedule: Sequence[tuple[float, str]], factor: float, course: Course
 ) -> None:
-    for at_s, name in schedule:
-        wait = course.start + at_s / factor - time.time()
-        if wait > 0:
-            publisher.idle(wait)
-        course.lag_s = max(course.lag_s, -wait)
-        if not publisher.publish(name):
-            break
-    publisher.close()
+    try:
+        for at_s, name in schedule:
+            due = course.start + at_s / factor
+            if not publisher.publish_at(due, name) or publisher.lag_s > LATEST_S:
+                break
+    except PublishRefusedError as refusal:
+        course.refusal = refusal
+    finally:
+        course.lag_s = publisher.lag_s
+        publisher.close()
 
 
 def _watch(
