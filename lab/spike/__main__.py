@@ -1,8 +1,9 @@
 """Replay a spike on a running stack: `python -m lab.spike`, or `make spike`.
 
 Writes build/spike/report.json and build/spike/spike.png. Exit code 0: every published message was
-finished; 1: some were lost, or one was taken from a worker by a scale-in; 2: the stack does not run
-or the shape is wrong; 130: interrupted, the report says so.
+finished; 1: some were lost, one was taken from a worker by a scale-in, or one was finished twice by
+workers that were neither killed nor lost the broker; 2: the stack does not run or the shape is
+wrong; 130: interrupted, the report says so.
 """
 
 import argparse
@@ -97,7 +98,7 @@ def _report(stack: RunningStack, shape: Shape, course: Course, asked: argparse.N
         "interrupted": course.interrupted,
         "publish_lag_s": round(course.lag_s * stack.time_factor, 3),
         "back_at_minimum": course.at_minimum,
-        "total": total_figures(filters.values(), waits),
+        "total": total_figures(filters.values(), waits) | {"hpa_sync_s": stack.hpa_sync_s},
         "filters": filters,
     }
 
@@ -148,7 +149,8 @@ def _code(report: dict[str, Any]) -> int:
     if report["interrupted"]:
         return INTERRUPTED
     total = report["total"]
-    return FAILED if total["lost"] or total["redelivered_by_scale_in"] else 0
+    wrong = ("lost", "redelivered_by_scale_in", "finished_twice_unexplained")
+    return FAILED if any(total[name] for name in wrong) else 0
 
 
 if __name__ == "__main__":

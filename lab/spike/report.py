@@ -13,6 +13,7 @@ SUMMED = (
     "finished",
     "lost",
     "finished_twice",
+    "finished_twice_unexplained",
     "redelivered",
     "redelivered_by_scale_in",
     "late",
@@ -53,13 +54,15 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
     }
     waits = sorted(_waits(mine, facts.published, factor).values())
     late = sum(wait > facts.slo_s for wait in waits) + len(set(facts.published) - set(finished))
+    twice = {key for key, count in finished.items() if count > 1}
     workers, peak = _worker_seconds(facts)
     return {
         "signal": facts.signal,
         "published": len(facts.published),
         "finished": len(finished),
         "lost": len(set(facts.published) - set(finished)),
-        "finished_twice": sum(count > 1 for count in finished.values()),
+        "finished_twice": len(twice),
+        "finished_twice_unexplained": len(twice - _in_doubt(facts, mine)),
         "redelivered": len(again),
         "redelivered_by_scale_in": len(again & victims),
         "late": late,
@@ -74,10 +77,17 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
 
 
 def total_figures(filters: Iterable[Mapping[str, Any]], waits: Sequence[float]) -> dict[str, Any]:
-    """All filters together. waits: of every message, model seconds."""
+    """All filters together. waits: of every message, model seconds.
+
+    peak_workers: the sum of the filters' peaks, which need not fall together. time_to_capacity_s: of the
+    slowest filter, None when one never got there. warmup_s: the longest.
+    """
     figures = list(filters)
     total: dict[str, Any] = {name: round(sum(item[name] for item in figures), 1) for name in SUMMED}
     total["late_share"] = _share(total["late"], total["published"])
+    reached = [item["time_to_capacity_s"] for item in figures]
+    total["time_to_capacity_s"] = None if None in reached else max(reached)
+    total["warmup_s"] = max(item["warmup_s"] for item in figures)
     in_order = sorted(waits)
     return total | {name: _percentile(in_order, part) for name, part in PERCENTILES.items()}
 
@@ -98,6 +108,22 @@ def _waits(
         if event["event"] == "started":
             waits[identifier] = max(0.0, (event["t"] - published[identifier]) * factor)
     return waits
+
+
+def _in_doubt(facts: FilterFacts, mine: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Messages finished by a worker that was killed or lost the broker in this run.
+
+    Its ack, or the publisher's confirm, may have been lost with the connection: the broker is right to
+    deliver such a message again, and the second worker to finish it.
+    """
+    broken = {
+        event["worker"]
+        for event in facts.events
+        if event["event"] in {"killed", "unready"} and facts.start <= event["t"] <= facts.end
+    }
+    return {
+        event["message_id"] for event in mine if event["event"] == "finished" and event["worker"] in broken
+    }
 
 
 def _busy_seconds(events: Iterable[Mapping[str, Any]]) -> float:
@@ -121,12 +147,13 @@ def _worker_seconds(facts: FilterFacts) -> tuple[float, int]:
         at = min(max(event["t"], facts.start), facts.end)
         total += len(alive) * (at - last)
         last = at
+        if event["t"] >= facts.start:
+            peak = max(peak, len(alive))
         if event["event"] in {"warming", "ready", "unready", "draining"}:
             alive.add(event["worker"])
         elif event["event"] in {"drained", "killed"}:
             alive.discard(event["worker"])
-        if event["t"] >= facts.start:
-            peak = max(peak, len(alive))
+    peak = max(peak, len(alive))
     return total + len(alive) * (facts.end - last), peak
 
 
