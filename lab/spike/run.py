@@ -1,7 +1,8 @@
 """One spike, from the first request to the last: publish, watch, wait until it is over."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
@@ -19,7 +20,7 @@ LATEST_S = 5.0
 # The longest way down: the ratio's window of five minutes, the cooldown of ten, and their tails.
 MODEL_S_TO_REST = 1800.0
 
-Show = Callable[[float, str, Sequence[FilterState]], None]
+Show = Callable[[float, str, Sequence[FilterState], Mapping[str, int]], None]
 
 
 class LateScheduleError(Exception):
@@ -107,10 +108,21 @@ def _watch(
         states = [state for state in reader.read().filters if state.name in shape.busy]
         at_s = (time.time() - course.start) * stack.time_factor
         course.at_minimum = {state.name: _at_rest(state) for state in states}
-        show(at_s, shape.phase(at_s), states)
+        # A copy: the publisher adds to it meanwhile.
+        published = Counter(name for name, _ in course.published.copy())
+        show(at_s, _phase(shape, at_s, states), states, {name: published[name] for name in shape.busy})
         if until(states):
             return
         time.sleep(LOOK_S)
+
+
+def _phase(shape: Shape, at_s: float, states: Sequence[FilterState]) -> str:
+    """After the load: what it still waits for."""
+    phase = shape.phase(at_s)
+    awaited = [state.name for state in states if not _at_rest(state)]
+    if phase != "rest" or not awaited:
+        return phase
+    return f"load over, waiting for empty queues and the minimum of workers of {', '.join(awaited)}"
 
 
 def _at_rest(state: FilterState) -> bool:

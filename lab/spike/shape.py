@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError
 
 from surge.model.base import Strict
-from surge.model.problems import ProblemsError
+from surge.model.problems import ProblemsError, describe
 from surge.model.yaml_reader import read_yaml
 
 __all__ = ["Shape", "arrivals"]
@@ -30,13 +30,15 @@ class Shape(Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Raises ProblemsError with every problem at once."""
+        document = read_yaml(path)
         try:
-            return cls.model_validate(read_yaml(path).value)
+            shape = cls.model_validate(document.value)
         except ValidationError as error:
-            raise ProblemsError(
-                f"{path}: {'.'.join(map(str, item['loc'])) or 'the file'}: {item['msg']}"
-                for item in error.errors()
-            ) from error
+            raise ProblemsError(document.problem(at, text) for at, text in describe(error, cls)) from error
+        if shape.growth == "step" and shape.growth_s > 0:
+            text = "a step takes no time: want 0, or growth: linear or exponential"
+            raise ProblemsError([document.problem(("growth-s",), text)])
+        return shape
 
     @property
     def length_s(self) -> float:
