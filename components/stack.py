@@ -45,21 +45,8 @@ MISSING = {
 
 
 def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
-    name, scale = settings.cluster.name, settings.time_scale
-    cluster = LocalCluster(
-        name,
-        LocalClusterArgs(
-            directory=str(root / ".surge" / "clusters" / name),
-            tools=str(root / ".tools" / "bin"),
-            python=sys.executable,
-            source=str(root),
-            base_port=settings.cluster.base_port,
-            nodes=settings.cluster.nodes,
-            gpus_per_node=settings.cluster.gpus_per_node,
-            hpa_sync_s=settings.cluster.hpa_sync_s,
-            scale=scale,
-        ),
-    )
+    name = settings.cluster.name
+    cluster = LocalCluster(name, _local_cluster(settings, root))
     host, outputs = cluster.host, cluster.outputs
     broker = LocalBroker(
         name,
@@ -101,7 +88,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             saturation=saturation.outputs,
             filters=catalogue.filters,
             priority=OWN_GPUS,
-            scale=scale,
+            scale=settings.time_scale,
             simulated=True,
             ready=[*outputs.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
@@ -111,6 +98,21 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
     pulumi.export("filters", {item.name: _summary(item) for item in catalogue.filters})
     pulumi.export("time_factor", settings.time_factor)
     pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
+
+
+def _local_cluster(settings: Settings, root: Path) -> LocalClusterArgs:
+    cluster = settings.cluster
+    return LocalClusterArgs(
+        directory=str(root / ".surge" / "clusters" / cluster.name),
+        tools=str(root / ".tools" / "bin"),
+        python=sys.executable,
+        source=str(root),
+        base_port=cluster.base_port,
+        nodes=cluster.nodes,
+        gpus_per_node=cluster.gpus_per_node,
+        hpa_sync_s=cluster.hpa_sync_s,
+        scale=settings.time_scale,
+    )
 
 
 def _export_access(broker: BrokerOutputs, saturation: SaturationOutputs, prometheus: LocalPrometheus) -> None:

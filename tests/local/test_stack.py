@@ -19,6 +19,13 @@ from surge.stack_outputs import RunningStack, running_stack
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
 
 BASE_PORT = 24_000
+ENTRY = f"""
+  watercolour:
+    image: registry.example/filters/watercolour@sha256:{"0" * 64}
+    service-s: 6
+    min: 1
+    max: 8
+"""
 RATE = 8.0  # some nine busy workers of the ten that `ghibli` starts with
 
 
@@ -89,6 +96,26 @@ def test_a_filter_at_zero_wakes_for_one_message_and_goes_back_to_sleep(checkout,
     assert set(account.finished.values()) == {1}
     # KEDA's cooldown: 600 s of the model are 80 s here.
     eventually(lambda: state_of(checkout, "beard")["ready"] == 0, "no worker any more", 240)
+
+
+def test_a_filter_is_released_by_one_entry_and_nothing_that_runs_is_restarted(checkout):
+    before = checkout.status()["processes"]
+    catalogue = checkout.root / "filters.yaml"
+    catalogue.write_text(catalogue.read_text() + ENTRY)
+    checkout.surge("up", "local")
+    after = checkout.status()
+    assert after["filters"]["watercolour"]["ready"] == 1
+    assert {name: item["pid"] for name, item in after["processes"].items()} == {
+        name: item["pid"] for name, item in before.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["aws", "onprem"])
+def test_a_stack_that_is_not_available_yet_is_refused_and_leaves_nothing(checkout, kind):
+    refused = checkout.surge("up", kind, check=False)
+    assert refused.returncode == 1
+    assert f"a stack of kind {kind} is not available yet" in refused.stdout + refused.stderr
+    assert not list((checkout.root / ".surge" / "state").rglob(f"{kind}.json"))
 
 
 @pytest.mark.parametrize("process", ["rabbitmq", "keda-operator", "kube-apiserver", "etcd", "fleet"])
