@@ -61,13 +61,13 @@ class Worker:
                 try:
                     await self._serve()
                 except LostError as error:
+                    if self.ready:
+                        waited = FIRST_WAIT_S
                     self._tell(False)
                     self._log.warning("broker lost", reason=str(error))
                     # Jittered, so that a thousand workers do not come back in the same second.
                     await self._or_stop(asyncio.sleep(random.uniform(waited / 2, waited)))  # noqa: S311
                     waited = min(2 * waited, LONGEST_WAIT_S)
-                else:
-                    waited = FIRST_WAIT_S
         finally:
             self._tell(False)
             for job in self._jobs:

@@ -37,8 +37,8 @@ class Session:
         """Connect and consume; returns after basic.consume-ok. Raises LostError."""
         try:
             async with asyncio.timeout(CONNECT_S):
-                self._connection = await self._connect()
-                self._channel = await self._open_channel(self._connection)
+                connection = await self._connect()
+                self._channel = await self._open_channel(connection)
                 await self._consume(self._channel)
         except (AMQPError, OSError, TimeoutError) as error:
             raise LostError(f"{type(error).__name__}: {error}") from error
@@ -74,7 +74,10 @@ class Session:
 
     async def close(self) -> None:
         """Say goodbye; everything acked before is flushed first."""
-        if self._connection is None or not self._connection.is_open:
+        if self._connection is None or self._connection.is_closed or self._connection.is_closing:
+            return
+        if not self._connection.is_open:
+            self.drop()  # still opening: left alone, it would open after all, and nobody would close it
             return
         self._connection.close()
         try:
@@ -94,7 +97,7 @@ class Session:
         parameters = pika.URLParameters(self._settings.url)
         parameters.heartbeat = self._settings.heartbeat_s
         parameters.client_properties = {"connection_name": self._settings.name}
-        AsyncioConnection(
+        self._connection = AsyncioConnection(
             parameters,
             on_open_callback=lambda connection: _settle(opened, connection),
             on_open_error_callback=lambda _connection, error: _fail(opened, error),

@@ -40,6 +40,7 @@ class Kubelet:
         self._report_due = asyncio.Event()
         self._deleted = asyncio.Event()
         self._gone = False
+        self._killed = False
         self._log = structlog.get_logger("surge.fleet").bind(pod=pod.name)
 
     async def run(self) -> None:
@@ -50,9 +51,8 @@ class Kubelet:
             await self._work()
         finally:
             reporter.cancel()
-            self._journal.worker(
-                "killed" if self._gone else "drained", self._pod.filter, self._pod.name, state=None
-            )
+            end = "drained" if self._deleted.is_set() and not self._killed else "killed"
+            self._journal.worker(end, self._pod.filter, self._pod.name, state=None)
         if not self._gone:
             await self._until_heard(lambda: self._cluster.remove(self._pod.name, self._pod.uid))
 
@@ -67,7 +67,7 @@ class Kubelet:
 
     def vanish(self) -> None:
         """The pod was removed by force."""
-        self._gone = True
+        self._gone = self._killed = True
         self._deleted.set()
 
     async def _work(self) -> None:
@@ -96,7 +96,10 @@ class Kubelet:
             if not self._gone and self._deleted.is_set():
                 self._tell("draining", "draining")
                 worker.stop()
-                await asyncio.wait({running}, timeout=self._grace_left())
+                _, late = await asyncio.wait({running}, timeout=self._grace_left())
+                self._killed = self._killed or bool(late)
+            if running.done():
+                running.result()
         finally:
             deleted.cancel()
             running.cancel()
