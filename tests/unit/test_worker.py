@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_the_probe_is_unready_until_the_worker_is_ready():
     async def scene() -> None:
         nonlocal ready
         async with await probes(0, lambda: ready) as server:
-            port = server.sockets[0].getsockname()[1]
+            # One socket per family, each with a port of its own when the kernel chooses.
+            [listener] = [item for item in server.sockets if item.family == socket.AF_INET]
+            port = listener.getsockname()[1]
             assert await asked(port, "/healthz") == "200 OK"
             assert await asked(port, "/readyz") == "503 Service Unavailable"
             ready = True
