@@ -17,7 +17,7 @@ class Row:
     unit: str
     ours: float | None
     peer: float | None = None
-    runs: list[float] = field(default_factory=list)
+    runs: list[float | None] = field(default_factory=list)
 
     @property
     def ratio(self) -> float | None:
