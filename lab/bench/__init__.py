@@ -4,7 +4,8 @@ Each bench writes build/bench/<name>.json, a list of rows. A row has our figure,
 user would pick instead (measured in the same run, null where there is none), and their ratio.
 """
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 __all__ = ["Row", "rows_as_json"]
 
@@ -17,7 +18,7 @@ class Row:
     unit: str
     ours: float | None
     peer: float | None = None
-    runs: list[float | None] = field(default_factory=list)
+    runs: Sequence[float | None] = ()
 
     @property
     def ratio(self) -> float | None:
