@@ -72,7 +72,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m lab.spike", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = ROOT / "lab" / "shapes" / "ghibli.yaml"
+    default = ROOT / "lab" / "shapes" / "step.yaml"
     parser.add_argument("--shape", type=Path, default=default, help="file with base, growth, plateau, decay")
     parser.add_argument("--stack", default="local")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same arrivals")
