@@ -1,5 +1,6 @@
 """An engine for tests that records what a program asks for, and refuses what the real one would."""
 
+import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,6 +92,8 @@ def record(program: Callable[[], object], *, project: str = "surge", stack: str 
     Raises what the program raised, also inside an apply.
     """
     seen = RecordingMonitor()
+    # The SDK takes the thread's current loop, and there is none any more after an asyncio.run().
+    asyncio.set_event_loop(asyncio.new_event_loop())
     mocks.set_mocks(_Mocks(), project=project, stack=stack, preview=False, monitor=_Monitor(seen))
     mocks.test(lambda: program() and None)()
     return seen
