@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .tools/venv/bin
 export PATH := $(CURDIR)/$(VENV):$(CURDIR)/.tools/bin:$(PATH)
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/pycache
 .DEFAULT_GOAL := help
 .PHONY: help tools up spike down test test-fast soak bench lint status
 

@@ -64,4 +64,8 @@ class LocalHost:
 
     @property
     def module_environment(self) -> dict[str, pulumi.Input[str]]:
-        return {"PYTHONPATH": self.source, "PYTHONUNBUFFERED": "1"}
+        return {
+            "PYTHONPATH": self.source,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPYCACHEPREFIX": f"{self.source}/.tools/pycache",
+        }

@@ -35,7 +35,7 @@ START_S = 20.0
 CALL_S = 30.0
 # A process that backs off is being restarted: that is the supervisor's business, not drift.
 ALIVE = {ProcessStates.STARTING, ProcessStates.RUNNING, ProcessStates.BACKOFF}
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
+PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPYCACHEPREFIX")
 
 
 @dataclass(frozen=True)

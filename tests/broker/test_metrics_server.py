@@ -11,7 +11,8 @@ import pika
 import pika.exceptions
 import pytest
 
-from tests.broker.saturation_node import TOKEN, Node, Server, eventually
+from lab.broker import ScratchBroker
+from tests.broker.saturation_server import TOKEN, Server, eventually
 
 pytestmark = pytest.mark.broker
 
@@ -20,18 +21,14 @@ TYPES = ("classic", "quorum")
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory) -> Iterator[Node]:
-    node = Node(tmp_path_factory.mktemp("node"), BASE_PORT)
-    node.start()
-    try:
+def node(tmp_path_factory) -> Iterator[ScratchBroker]:
+    with ScratchBroker(tmp_path_factory.mktemp("node"), BASE_PORT) as node:
         yield node
-    finally:
-        node.stop()
 
 
 @pytest.fixture
 def server(tmp_path, node) -> Iterator[Server]:
-    server = Server(tmp_path, BASE_PORT + 10, node.url)
+    server = Server(tmp_path, BASE_PORT + 10, node.prometheus_url)
     server.start()
     try:
         yield server
@@ -43,8 +40,8 @@ def server(tmp_path, node) -> Iterator[Server]:
 class Filter:
     """A queue with workers that take messages and hold them until told to finish."""
 
-    def __init__(self, node: Node, name: str, kind: str) -> None:
-        self.connection = node.connect()
+    def __init__(self, node: ScratchBroker, name: str, kind: str) -> None:
+        self.connection = pika.BlockingConnection(pika.URLParameters(node.amqp_url + "?heartbeat=0"))
         self.queue, self.held = f"filter.{name}", []
         self.channels: list[tuple] = []
         self.main = self.connection.channel()

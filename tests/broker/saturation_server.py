@@ -1,8 +1,6 @@
-"""A RabbitMQ node and a saturation server for the tests beside this file; both real, both on loopback."""
+"""A real saturation server for the tests beside this file, on loopback and behind TLS."""
 
 import json
-import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -16,17 +14,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import pika
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-__all__ = ["TOKEN", "Node", "Server", "eventually"]
+__all__ = ["TOKEN", "Server", "eventually"]
 
 ROOT = Path(__file__).parents[2]
 TOKEN = "a-token-of-the-tests-0123456789"
-EMISSION_MS = 500
 
 
 def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) -> Any:
@@ -38,81 +34,6 @@ def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) ->
             return seen
         time.sleep(0.1)
     raise AssertionError(f"never seen: {what}; last: {seen!r}")
-
-
-class Node:
-    """One node with its own epmd. `stop` and `start` keep its data."""
-
-    def __init__(self, folder: Path, base_port: int) -> None:
-        self.folder = folder
-        self.amqp, self.prometheus, self.management, self.dist, self.epmd = range(base_port, base_port + 5)
-        self.processes: list[subprocess.Popen[bytes]] = []
-        self._configure()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.prometheus}"
-
-    def start(self) -> None:
-        environment = self._environment()
-        epmd = ["epmd", "-port", str(self.epmd), "-address", "127.0.0.1"]
-        self._spawn(epmd, environment)
-        eventually(lambda: _listens(self.epmd), "epmd")
-        self._spawn(["/usr/lib/rabbitmq/bin/rabbitmq-server"], environment)
-        eventually(lambda: _listens(self.amqp) and _listens(self.prometheus), "the broker", 90)
-
-    def stop(self) -> None:
-        for process in reversed(self.processes):
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
-        self.processes.clear()
-        eventually(lambda: not _listens(self.dist), "the end of the broker")
-
-    def connect(self) -> pika.BlockingConnection:
-        """Return a connection to vhost surge, which is made at the first call."""
-        parameters = pika.ConnectionParameters("127.0.0.1", self.amqp, "surge", heartbeat=0)
-        return pika.BlockingConnection(parameters)
-
-    def _spawn(self, command: list[str], environment: dict[str, str]) -> None:
-        with (self.folder / "node.log").open("ab") as log:
-            process = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True
-            )
-        self.processes.append(process)
-
-    def _configure(self) -> None:
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.local = 127.0.0.1:{self.amqp}\n"
-            f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.prometheus}\n"
-            f"management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {self.management}\n"
-            f"collect_statistics_interval = {EMISSION_MS}\ndefault_vhost = surge\n"
-        )
-        (self.folder / "advanced.config").write_text(
-            f"[{{rabbit,[{{quorum_tick_interval,{EMISSION_MS}}}]}}].\n"
-        )
-        (self.folder / "enabled_plugins").write_text("[rabbitmq_prometheus].\n")
-        cookie = self.folder / ".erlang.cookie"
-        cookie.write_text("TESTS" + os.urandom(12).hex().upper())
-        cookie.chmod(0o400)
-
-    def _environment(self) -> dict[str, str]:
-        folder = str(self.folder)
-        return {
-            "PATH": os.environ["PATH"],
-            "HOME": folder,
-            "RABBITMQ_NODENAME": f"saturation{self.amqp}@localhost",
-            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
-            "RABBITMQ_LOG_BASE": f"{folder}/log",
-            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
-            "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
-            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
-            "RABBITMQ_PID_FILE": f"{folder}/pid",
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RABBITMQ_DIST_PORT": str(self.dist),
-            "ERL_EPMD_PORT": str(self.epmd),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none",
-        }
 
 
 class Server:
