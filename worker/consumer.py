@@ -83,10 +83,10 @@ class Worker:
         session = Session(self._settings, lambda job, tag: self._start(session, job, tag))
         try:
             await session.open()
-            if self._stopping.is_set():
-                return
-            self._tell(True)
-            await self._or_stop(session.wait_lost())
+            if not self._stopping.is_set():
+                self._tell(True)
+                await self._or_stop(session.wait_lost())
+            # Also after a stop that came before we were Ready: a message may be here already.
             await self._drain(session)
         except LostError:
             await self._drop_jobs()

@@ -159,7 +159,9 @@ class Kubelet:
             except ApiError as error:
                 if error.status == 404 and self._deleted.is_set():
                     return None
-                self._log.debug("API server", error=str(error))
+                # Outages pass, and Fleet tells of them; a refusal stays until somebody mends it.
+                if error.status:
+                    self._log.warning("API server refuses", error=str(error))
                 await asyncio.sleep(RETRY_S)
         return None
 
