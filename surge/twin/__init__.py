@@ -1,0 +1,8 @@
+"""The twin: a simulator of one filter that runs the project's own policy functions.
+
+The law is no copy: the twin keeps the same History and calls the same function as the metric server.
+"""
+
+from surge.twin.run import Outcome, Scenario, run
+
+__all__ = ["Outcome", "Scenario", "run"]

@@ -1,0 +1,142 @@
+"""Laws that turn samples into the one number an HPA reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil, sqrt
+from typing import Any, Protocol
+
+import numpy as np
+
+from surge.policy import scaling
+from surge.policy.demand import BETA, WINDOWS_S, demand
+from surge.policy.history import History, Sample
+from surge.policy.signal import active_ratio
+from surge.policy.timescale import TimeScale
+from surge.twin.hpa import AT_ONCE, Trigger
+from surge.twin.shapes import Multiples
+
+__all__ = ["BusyAndBacklog", "CaseStudy", "Clairvoyant", "Demanded", "Law", "QueueLength"]
+
+REAL_TIME = TimeScale(1.0)
+TARGET = 0.7
+
+
+class Law(Protocol):
+    """trigger, behavior: what KEDA and the HPA are told. see: called with each sample, in order."""
+
+    trigger: Trigger
+    behavior: Mapping[str, Any]
+
+    def see(self, sample: Sample) -> None: ...
+    def metric(self, now_s: float) -> float: ...
+
+
+@dataclass
+class _Last:
+    """Laws on the last sample alone, with the HPA's default behaviour."""
+
+    trigger: Trigger
+    behavior: Mapping[str, Any] = field(default_factory=lambda: scaling.ratio_behavior(REAL_TIME))
+    last: Sample = Sample(0.0, 0.0, 0.0)
+
+    def see(self, sample: Sample) -> None:
+        self.last = sample
+
+
+class CaseStudy(_Last):
+    """unacked / consumers, steered to 0.7."""
+
+    def __init__(self) -> None:
+        super().__init__(Trigger("Value", TARGET))
+
+    def metric(self, now_s: float) -> float:
+        return active_ratio(self.last.unacked, self.last.consumers, self.last.ready)
+
+
+class QueueLength(_Last):
+    """KEDA's rabbitmq scaler over HTTP: ready and unacked messages, as many a worker as half of slo_s allows."""
+
+    def __init__(self, service_s: float, slo_s: float = 60.0) -> None:
+        super().__init__(Trigger("AverageValue", max(1.0, slo_s / 2 / service_s)))
+
+    def metric(self, now_s: float) -> float:
+        return self.last.unacked + self.last.ready
+
+
+class BusyAndBacklog:
+    """(mean of U over a minute + B·S/30) / 0.7."""
+
+    trigger = Trigger("AverageValue", 1.0)
+
+    def __init__(self, service_s: float) -> None:
+        self.behavior = scaling.ratio_behavior(REAL_TIME)
+        self.service_s = service_s
+        self.history = History(60.0, service_s)
+        self.last = Sample(0.0, 0.0, 0.0)
+
+    def see(self, sample: Sample) -> None:
+        self.last = sample
+        self.history.append(sample.at, sample.unacked, sample.ready)
+
+    def metric(self, now_s: float) -> float:
+        return (self.history.window(60.0).mean_unacked + self.last.ready * self.service_s / 30.0) / TARGET
+
+
+class Demanded:
+    """What the metric server serves: its history and its function, and the behaviour a filter gets.
+
+    service_s: what the catalogue says, which may be wrong.
+    """
+
+    trigger = Trigger("AverageValue", 1.0)
+
+    def __init__(
+        self,
+        service_s: float,
+        *,
+        drain_s: float = 60.0,
+        beta: float = BETA["interactive"],
+        behavior: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.behavior = scaling.demand_behavior(REAL_TIME) if behavior is None else behavior
+        self.service_s, self.drain_s, self.beta = service_s, drain_s, beta
+        self.history = History(WINDOWS_S[-1], service_s)
+        self.last = Sample(0.0, 0.0, 0.0)
+
+    def see(self, sample: Sample) -> None:
+        self.last = sample
+        self.history.append(sample.at, sample.unacked, sample.ready)
+
+    def metric(self, now_s: float) -> float:
+        return demand(
+            self.history.windows(WINDOWS_S),
+            self.last,
+            service_s=self.service_s,
+            slots=1,
+            drain_s=self.drain_s,
+            beta=self.beta,
+            windows_s=WINDOWS_S,
+        ).desired_workers
+
+
+class Clairvoyant:
+    """Knows the load to come: square-root staffing of the most until workers ordered next would help.
+
+    Nothing holds it back, so it is a bound for whoever staffs by the same rule.
+    """
+
+    trigger = Trigger("AverageValue", 1.0)
+    behavior = AT_ONCE
+
+    def __init__(
+        self, load: Multiples, *, lead_s: float, sync_s: float, beta: float = BETA["interactive"]
+    ) -> None:
+        self.load, self.ahead_s, self.beta = load, ceil(lead_s + sync_s), beta
+
+    def see(self, sample: Sample) -> None:
+        pass
+
+    def metric(self, now_s: float) -> float:
+        first = min(int(now_s), len(self.load) - 1)
+        most = float(np.max(self.load[first : first + self.ahead_s]))
+        return most + self.beta * sqrt(most)
