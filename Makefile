@@ -2,8 +2,13 @@ PYTHON ?= python3
 VENV := .tools/venv/bin
 export PATH := $(CURDIR)/$(VENV):$(CURDIR)/.tools/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/pycache
+# Shell code around each stage of a target: its name, then how long it took, and the exit code of the first that fails.
+STAGES = for stage in $(1); do start=$$(date +%s); code=0; $(MAKE) --no-print-directory $$stage || code=$$?; echo "== $$stage: $$(( $$(date +%s) - start )) s, exit $$code"; [ $$code = 0 ] || exit $$code; done
+UV ?= uv
+COMPILE := pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 --no-header
+SERVER := aiohttp httptools orjson prometheus-client starlette structlog uvicorn uvloop
 .DEFAULT_GOAL := help
-.PHONY: help tools up spike down test test-fast soak bench lint status
+.PHONY: help tools up spike down test test-fast ready check soak bench lint static status pins
 
 help: ; @grep -E '^[a-z-]+: ; .* ## ' Makefile | grep -v '^help' | sed 's/: ; .* ## /\t/'
 tools: ; $(PYTHON) toolchain/bootstrap.py $(if $(TOOLS),--tools $(TOOLS)) ## ready this machine: packages, Python environment, tools
@@ -12,7 +17,11 @@ spike: ; $(VENV)/python -m lab.spike $(if $(SHAPE),--shape lab/shapes/$(SHAPE).y
 down: ; bin/surge down local ## take the local stack down
 status: ; bin/surge status local ## what the local stack does now
 test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest tests/unit tests/engine ## seconds, nothing built
-test: ; $(PYTHON) toolchain/bootstrap.py --dev && $(MAKE) lint && $(VENV)/pytest -m "not soak" ## lint and every test but soak
 soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## minutes of load
 bench: ; $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=stack, fleet or spike for one alone
-lint: ; ruff check . && ruff format --check . && basedpyright && lint-imports && deptry . && actionlint && zizmor --offline .github && shellcheck .ci/run bin/* providers/bin/* toolchain/engine/bin/* ## every static check
+test: ; @$(call STAGES,ready static check) ## lint and every test but soak, with the time of each stage
+ready: ; $(PYTHON) toolchain/bootstrap.py --dev
+check: ; $(VENV)/pytest -m "not soak" --durations=10
+lint: ; @$(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(PYTHON) toolchain/build.py actionlint && $(MAKE) --no-print-directory static ## every static check
+static: ; ruff check . && ruff format --check . && basedpyright && lint-imports && deptry . && actionlint && zizmor --offline .github && shellcheck .ci/run bin/* providers/bin/* toolchain/engine/bin/*
+pins: ; $(UV) $(COMPILE) $(RENEW) pyproject.toml --group dev -o requirements-dev.txt && $(UV) $(COMPILE) -c requirements-dev.txt pyproject.toml -o requirements.txt && printf '%s\n' $(SERVER) | $(UV) $(COMPILE) --no-annotate -c requirements.txt - -o metrics_server/requirements.txt ## pin what pyproject.toml asks for; RENEW=--upgrade renews all

@@ -7,13 +7,16 @@ import hashlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from toolchain.running import FULL_DISK, alone, end_like_ctrl_c, explain, running
 
 __all__ = [
     "MODULES",
@@ -22,7 +25,6 @@ __all__ = [
     "Module",
     "Tool",
     "build",
-    "end_like_ctrl_c",
     "find_go",
     "main",
     "module_hash",
@@ -96,7 +98,10 @@ MODULES = (
 
 
 def build(root: Path, go: str, names: list[str] | None = None) -> int:
-    """Build the modules that hold `names` (all by default); return how many were built."""
+    """Build the modules that hold `names` (all by default); return how many were built.
+
+    The caller holds `.tools` alone: what killed builds left half made is removed. Raises BuildError.
+    """
     known = {tool.name for module in MODULES for tool in module.tools}
     if unknown := sorted(set(names or ()) - known):
         raise BuildError(f"no such tool: {', '.join(unknown)}. Tools: {', '.join(sorted(known))}")
@@ -143,44 +148,45 @@ def module_hash(root: Path, module: Module, go_version: str) -> str:
 def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=folder.parent))
+    made = temporary / "made"
+    made.mkdir()
+    (temporary / "scratch").mkdir()
     try:
         for tool in module.tools:
-            _compile(root, go, module, tool, temporary / "bin" / tool.name)
+            _compile(root, go, module, tool, temporary)
         if module.source:
             source = root / "toolchain" / module.name
             directory = _output([go, "list", "-m", "-f", "{{.Dir}}", module.source], source)
             for part in module.copies:
-                _copy_yaml(Path(directory) / module.copies_root / part, temporary / "config" / part)
-        temporary.chmod(0o755)
-        temporary.rename(folder)
+                _copy_yaml(Path(directory) / module.copies_root / part, made / "config" / part)
+        made.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _compile(root: Path, go: str, module: Module, tool: Tool, output: Path) -> None:
+def _compile(root: Path, go: str, module: Module, tool: Tool, temporary: Path) -> None:
+    output = temporary / "made" / "bin" / tool.name
     flags = f"-s -w {module.ldflags}".strip()
     command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(output), tool.package]
+    # A compiler that is ended leaves its work behind: here it is swept.
+    environment = {**_environment(), "GOTMPDIR": str(temporary / "scratch")}
     print(f"{tool.name}: building", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            command, cwd=root / "toolchain" / module.name, env=_environment(),
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        try:
+        source = root / "toolchain" / module.name
+        with running(command, cwd=source, environment=environment, output=log) as process:
             _wait(process, tool.name, start)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
         if process.returncode:
             log.seek(0)
-            said = log.read().decode(errors="replace")
-            if "no space left on device" in said:
-                raise BuildError(f"the disk is full, so {tool.name} cannot be built. Look at: df -h . /tmp")
-            tail = "\n".join(said.splitlines()[-20:])
-            raise BuildError(f"{tool.name} does not build:\n{tail}\nTry again: make tools TOOLS={tool.name}")
+            raise BuildError(_failure(tool, log.read().decode(errors="replace")))
     print(f"{tool.name}: {time.monotonic() - start:.0f} s", flush=True)
+
+
+def _failure(tool: Tool, said: str) -> str:
+    if "no space left on device" in said.lower():
+        return f"{tool.name} cannot be built: {FULL_DISK}"
+    tail = "\n".join(said.splitlines()[-20:])
+    return f"{tool.name} does not build:\n{tail}\nTry again: make tools TOOLS={tool.name}"
 
 
 def _wait(process: subprocess.Popen[bytes], name: str, start: float) -> None:
@@ -247,15 +253,6 @@ def _output(command: list[str], cwd: Path) -> str:
     return done.stdout.strip()
 
 
-def end_like_ctrl_c() -> None:
-    """SIGTERM cleans up as Ctrl-C does."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0 when every tool is there, 1 with one clear error, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -263,9 +260,12 @@ def main(arguments: list[str] | None = None) -> int:
     names = parser.parse_args(arguments).tools
     end_like_ctrl_c()
     try:
-        built = build(ROOT, find_go(ROOT), names)
+        go = find_go(ROOT)
+        (ROOT / ".tools").mkdir(exist_ok=True)
+        with alone(ROOT / ".tools", "tools"):
+            built = build(ROOT, go, names)
     except (BuildError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

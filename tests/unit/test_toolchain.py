@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from toolchain import bootstrap
-from toolchain.build import MODULES, BuildError, build, find_go, module_hash
+from toolchain.build import MODULES, OWN_GO, BuildError, build, find_go, module_hash
+from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
 GO = """#!/bin/sh
 [ "$1" = version ] && { echo "go version go1.26.8 linux/amd64"; exit; }
 echo "$@" >> "$LOG"
-[ -n "$BROKEN" ] && { echo "no such package"; exit 1; }
+[ -n "$BROKEN" ] && { echo "$BROKEN"; exit 1; }
+[ -n "$SLOW" ] && { touch "$GOTMPDIR/work"; sleep 60 & echo $! > "$LOG.pid"; wait; }
 mkdir -p "$(dirname "$6")" && echo tool > "$6"
 """
 
@@ -46,10 +54,116 @@ def test_what_is_present_is_not_built_again(root: Path) -> None:
 def test_a_failed_build_leaves_nothing_and_says_how_to_retry(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BROKEN", "1")
+    monkeypatch.setenv("BROKEN", "no such package")
     with pytest.raises(BuildError, match="no such package\nTry again: make tools TOOLS=etcd"):
         build(root, str(root / "go"), ["etcd"])
     assert list((root / ".tools").iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKEN", "link: write /x: no space left on device")
+    with pytest.raises(BuildError, match=r"^etcd cannot be built: the disk is full[^\n]*$"):
+        build(root, str(root / "go"), ["etcd"])
+    assert list((root / ".tools").iterdir()) == []
+    assert explain(OSError(errno.ENOSPC, "No space left on device")).startswith("the disk is full")
+
+
+def test_what_a_killed_build_left_is_swept(root: Path) -> None:
+    (root / ".tools/.etcd-abc/scratch").mkdir(parents=True)
+    build(root, str(root / "go"), ["etcd"])
+    assert not list((root / ".tools").glob(".*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_build_leaves_nothing(root: Path, number: signal.Signals) -> None:
+    code = (
+        "import signal, sys; from pathlib import Path; from toolchain import build\n"
+        # A shell without job control starts what runs in the background with Ctrl-C ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "build.ROOT = Path(sys.argv[1]); build.find_go = lambda root: str(root / 'go')\n"
+        "sys.exit(build.main(['etcd']))\n"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, str(root)],
+        env={**os.environ, "SLOW": "1"},
+        cwd=Path(__file__).parents[2],
+    )
+    child = root / "log.pid"
+    while run.poll() is None and not (child.exists() and child.read_text()):
+        time.sleep(0.02)
+    assert list((root / ".tools").glob(".etcd-*/scratch/work"))
+    run.send_signal(number)
+    assert run.wait() == 130
+    assert list((root / ".tools").iterdir()) == []
+    # What the compiler had started was sent its end too; nobody here has to reap it.
+    while Path(f"/proc/{child.read_text().strip()}/stat").exists() and not _ended(child):
+        time.sleep(0.02)
+
+
+def _ended(child: Path) -> bool:
+    try:
+        return Path(f"/proc/{child.read_text().strip()}/stat").read_text().rsplit(")")[-1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def test_a_second_run_waits_for_the_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = "import sys; from pathlib import Path; from toolchain.running import alone\n"
+    code += "with alone(Path(sys.argv[1]), 'tools'): print('in', flush=True)\n"
+    with alone(tmp_path, "tools"):
+        run = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2],
+        )  # fmt: skip
+        assert run.stdout is not None
+        assert "waiting for another run" in run.stdout.readline()
+    assert run.communicate()[0] == "in\n"
+    assert run.returncode == 0
+
+
+def test_go_too_old_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "go").write_text(GO.replace("1.26.8", "1.25.9"))
+    monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
+    with pytest.raises(BuildError, match=r"seen: go version go1\.25\.9 .*\n.*toolchain/bootstrap\.py"):
+        find_go(root)
+
+
+def test_go_from_path_is_too_old_and_the_pinned_one_is_taken(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = root / OWN_GO
+    own.parent.mkdir(parents=True)
+    own.write_text(GO)
+    own.chmod(0o755)
+    (root / "go").write_text(GO.replace("1.26.8", "1.9.9"))
+    monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
+    assert find_go(root) == str(own)
+
+
+@pytest.mark.parametrize("choice", [None, "", "bundled"])
+def test_the_bundled_engine_needs_every_tool(choice: str | None) -> None:
+    assert bootstrap.tools_of_engine(choice) is None
+
+
+def test_the_official_engine_needs_no_pulumi_built() -> None:
+    names = bootstrap.tools_of_engine("official")
+    assert names is not None
+    assert "pulumi" not in names
+    assert {"etcd", "kubectl", "kwok", "keda-adapter"} <= set(names)
+
+
+def test_a_wrong_engine_is_one_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SURGE_ENGINE", "offical")
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(bootstrap, "end_like_ctrl_c", lambda: None)
+    assert bootstrap.main([]) == 1
+    said = capsys.readouterr().err
+    assert said == (
+        "error: SURGE_ENGINE is 'offical'; set it to official or bundled, or run: unset SURGE_ENGINE\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_missing_go_gives_the_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
