@@ -19,7 +19,9 @@ echo "$@" >> "$ROOM/apt.log"
 cp "$ROOM/policy-rc.d" "$ROOM/policy-seen" && [ -z "$APT_FAILS" ] || exit 100
 touch "$ROOM/rabbitmq-server" "$ROOM/prometheus"
 [ -z "$APT_SLOW" ] || { touch "$ROOM/slow"; sleep 1; touch "$ROOM/whole"; }
-[ -z "$APT_LEAVES" ] || { "$ROOM/epmd" -c 'sleep 60; :' -daemon & echo $! > "$ROOM/left"; }
+[ -n "$APT_LEAVES" ] || exit 0
+"$ROOM/epmd" -c 'import time; time.sleep(60)' -daemon & echo $! > "$ROOM/left"
+until [ "$(cat /proc/$!/comm)" = epmd ]; do sleep 0.01; done
 """
 
 
@@ -46,7 +48,7 @@ def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/apt-get").write_text(APT)
     (tmp_path / "bin/apt-get").chmod(0o755)
-    (tmp_path / "epmd").symlink_to("/bin/bash")
+    (tmp_path / "epmd").symlink_to(Path(sys.executable).resolve())
     (tmp_path / "debian_version").touch()
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     monkeypatch.setenv("ROOM", str(tmp_path))
@@ -126,7 +128,7 @@ def test_the_packages_port_mapper_is_ended_and_one_of_others_is_not(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("APT_LEAVES", "1")
-    mine = subprocess.Popen([str(room.path / "epmd"), "-c", "sleep 60; :", "-daemon"])
+    mine = subprocess.Popen([str(room.path / "epmd"), "-c", "import time; time.sleep(60)", "-daemon"])
     try:
         _until(lambda: mine.pid in debian._port_mappers())
         debian.ready_packages()
