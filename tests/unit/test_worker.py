@@ -100,6 +100,9 @@ def test_waits_grow_while_the_broker_is_away_and_are_short_again_after_a_session
         async def wait_lost(self) -> None:
             raise LostError("lost")
 
+        async def cancel(self) -> None:
+            pass
+
         async def close(self) -> None:
             pass
 
