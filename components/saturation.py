@@ -20,6 +20,9 @@ __all__ = ["LocalSaturation", "LocalSaturationArgs", "SaturationOutputs"]
 
 AUTHENTICATION = "saturation"
 
+# From the HPA's word to a started pod, beside the warm-up.
+SCHEDULING_S = 3.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class SaturationOutputs:
@@ -137,6 +140,7 @@ def filters_file(filters: Sequence[Filter], host: LocalHost) -> dict[str, object
                 "slots": item.slots,
                 "service_s": host.scale.wall(item.service_s),
                 "drain_s": host.scale.wall(item.drain_s),
+                "lead_s": host.scale.wall(item.warmup_s + SCHEDULING_S),
                 "beta": BETA[item.service_class],
             }
             for item in filters

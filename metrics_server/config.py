@@ -3,9 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
+
+from surge.policy.demand import WINDOWS_S
 
 __all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "read_filters", "read_tokens"]
 
@@ -19,7 +22,10 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class FilterSpec:
-    """One filter: queue on the broker, messages a worker takes at a time, wall seconds of its law."""
+    """One filter: queue on the broker, messages a worker takes at a time, wall seconds of its law.
+
+    lead_s: from asking for a worker to its first message; 0 when nobody knows.
+    """
 
     name: str
     queue: str
@@ -27,6 +33,7 @@ class FilterSpec:
     service_s: float
     drain_s: float
     beta: float
+    lead_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Config:
     vhost: str
     sample_s: float
     stale_s: float
-    windows_s: tuple[float, float, float]
+    windows_s: tuple[float, ...]
     filters_file: Path
     grace_s: float = 1.0
 
@@ -62,9 +69,11 @@ class Config:
     @classmethod
     def _of(cls, given: Mapping[str, Any], folder: Path) -> "Config":
         listen, broker = given["listen"], given["broker"]
-        short, middle, long = (_seconds("windows_s", each) for each in given.get("windows_s", (15, 60, 300)))
-        if not short < middle < long:
-            raise ValueError("windows_s: want three lengths, each longer than the one before")
+        windows = tuple(_seconds("windows_s", each) for each in given.get("windows_s", WINDOWS_S))
+        if len(windows) < 3:
+            raise ValueError("windows_s: not enough values: want three lengths or four")
+        if not all(shorter < longer for shorter, longer in pairwise(windows)):
+            raise ValueError("windows_s: want lengths of which each is longer than the one before")
         certificate, key = (listen.get(name) for name in ("certificate", "key"))
         if (certificate is None) != (key is None):
             raise ValueError("listen: certificate and key belong together")
@@ -81,7 +90,7 @@ class Config:
             vhost=_label("broker.vhost", broker["vhost"]),
             sample_s=sample,
             stale_s=stale,
-            windows_s=(short, middle, long),
+            windows_s=windows,
             filters_file=folder / given["filters_file"],
             grace_s=float(given.get("grace_s", cls.grace_s)),
         )
@@ -163,6 +172,7 @@ def _filter(entry: Mapping[str, Any]) -> FilterSpec:
         service_s=_seconds("service_s", entry["service_s"]),
         drain_s=_seconds("drain_s", entry["drain_s"]),
         beta=beta,
+        lead_s=_lead(entry.get("lead_s", 0)),
     )
 
 
@@ -179,6 +189,10 @@ def _seconds(key: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value > 0):
         raise ValueError(f"{key} {value!r}: want seconds, more than 0")
     return float(value)
+
+
+def _lead(value: object) -> float:
+    return 0.0 if value == 0 else _seconds("lead_s", value)
 
 
 def _port(value: object) -> int:

@@ -98,7 +98,7 @@ class Sampler:
     def _row(self, spec: FilterSpec, counts: Counts, started: float, unix: float, node: str) -> Row:
         history = self.histories.get(spec.name)
         if history is None:
-            history = self.histories[spec.name] = History(self.config.windows_s[2], spec.service_s)
+            history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
         history.append(started, counts.unacked, counts.ready)
         need = demand(
             history.windows(self.config.windows_s),
@@ -106,6 +106,7 @@ class Sampler:
             service_s=spec.service_s,
             slots=spec.slots,
             drain_s=spec.drain_s,
+            lead_s=spec.lead_s,
             beta=spec.beta,
             windows_s=self.config.windows_s,
         )

@@ -1,13 +1,18 @@
 """How many workers a filter needs now, from a few minutes of counts.
 
-1. Offered load x by conservation over three windows (surge/policy/history.py). The longest is the
+1. Offered load x by conservation over four windows (surge/policy/history.py). The longest is the
    calmest; a shorter one is believed when it differs by more than chance explains. With Poisson
    arrivals and log-normal service, the variance of x_w is about 1.5·x·S/w.
-2. Workers: max(x + β·√x, x + B·S/D) / slots. The first is square-root staffing (Halfin & Whitt
+2. Backlog B: the ready messages, or more when workers are missing. They help only after `lead_s`,
+   L. Since they began to be missing the backlog grew at (x - C)/S a second, so the time since then
+   shows in B itself, and when they come it will be (x - C)·L/S, whenever that was. Asked for at
+   once, and not again every 15 s as the backlog grows.
+3. Workers: max(x + β·√x, x + B·S/D) / slots. The first is square-root staffing (Halfin & Whitt
    1981); its headroom also works off a backlog, so the two are not added.
 
 A server that has just started knows less than the longest window: `Demand.settled` is False then
 and the desired workers are at least the consumers there are, so that nobody scales in on a guess.
+docs/adr/0005-scaling-law.md has what each part is worth.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,14 +33,17 @@ __all__ = [
 ]
 
 # Model seconds; a stack with compressed time divides them like everything else.
-WINDOWS_S = (15.0, 60.0, 300.0)
+WINDOWS_S = (5.0, 15.0, 60.0, 300.0)
 
 # Halfin & Whitt: P(wait) = 20 % at β = 1.06 and 50 % at 0.506. Somebody waits for the first two
 # classes; for a batch filter half of the requests may wait, its queue is its normal state.
 BETA = {"interactive": 1.06, "scale-to-zero": 1.06, "batch": 0.506}
 
 VARIANCE = 1.5
-MIDDLE_SIGMAS, SHORT_SIGMAS = 2.0, 2.5
+# How many deviations more the next shorter window must show, from long to short: the shorter it is,
+# the more often it gets a chance to be wrong. Fewer cost direction changes and make a service time
+# that is 2x too long dearer, more make a step late (docs/adr/0005-scaling-law.md).
+SIGMAS = (3.5, 4.0, 4.5)
 
 # Differences of running sums leave dust where a filter is idle, and √dust is no longer dust.
 DUST = 1e-6
@@ -57,6 +65,7 @@ def desired_workers(
     service_s: float,
     slots: int = 1,
     drain_s: float = 60.0,
+    lead_s: float = 0.0,
     beta: float = BETA["interactive"],
     windows_s: Sequence[float] = WINDOWS_S,
 ) -> Demand:
@@ -70,6 +79,7 @@ def desired_workers(
         service_s=service_s,
         slots=slots,
         drain_s=drain_s,
+        lead_s=lead_s,
         beta=beta,
         windows_s=windows_s,
     )
@@ -84,36 +94,53 @@ def demand(
     drain_s: float,
     beta: float,
     windows_s: Sequence[float],
+    lead_s: float = 0.0,
 ) -> Demand:
-    """Return what a filter needs, given its three windows (short, middle, long) and the last counts."""
-    if service_s <= 0 or slots < 1 or drain_s <= 0 or beta < 0:
-        raise ValueError(f"{service_s=}, {slots=}, {drain_s=}, {beta=}: want > 0, >= 1, > 0, >= 0")
-    shortest = windows_s[0]
-    short, middle, long = (window.load(service_s, shortest) for window in windows)
-    load = offered_load(short, middle, long, service_s=service_s, short_s=shortest, middle_s=windows_s[1])
+    """Return what a filter needs, given its windows (short to long) and the last counts.
+
+    lead_s: from asking for a worker to its first message; 0 leaves the backlog to come out.
+    Raises ValueError on bad quantities.
+    """
+    if service_s <= 0 or slots < 1 or drain_s <= 0 or beta < 0 or lead_s < 0:
+        raise ValueError(
+            f"{service_s=}, {slots=}, {drain_s=}, {beta=}, {lead_s=}: want > 0, >= 1, > 0, >= 0, >= 0"
+        )
+    # Only the very shortest window may take a few seconds for a rate: a young history has no other.
+    loads = [
+        window.load(service_s, min(length, windows_s[1]))
+        for window, length in zip(windows, windows_s, strict=True)
+    ]
+    load = offered_load(loads, windows_s, service_s)
     ready, unacked = max(0.0, last.ready), max(0.0, last.unacked)
-    workers = staffed(load, ready, service_s, drain_s, beta) / slots
+    # Consumers that a restarting broker has lost were busy a moment ago and will be back.
+    capacity = max(last.consumers * slots, windows[-2].mean_unacked)
+    backlog = max(ready, (load - capacity) * lead_s / service_s)
+    workers = staffed(load, backlog, service_s, drain_s, beta) / slots
     if ready > 0 or unacked > 0:
         workers = max(workers, 1.0)
-    settled = windows[2].span_s >= 0.95 * windows_s[2]
+    longest = windows[-1].span_s
+    settled = longest >= 0.95 * windows_s[-1]
     if not settled:
         workers = max(workers, last.consumers)
-    return Demand(round(workers, 3), round(load, 3), round(min(windows[2].span_s, windows_s[2]), 3), settled)
+    return Demand(round(workers, 3), round(load, 3), round(min(longest, windows_s[-1]), 3), settled)
 
 
-def offered_load(
-    short: float, middle: float, long: float, *, service_s: float, short_s: float, middle_s: float
-) -> float:
+def offered_load(loads: Sequence[float], windows_s: Sequence[float], service_s: float) -> float:
     """Return the load in busy slots: the longest window's, unless a shorter one shows a change.
+
+    loads: x_w of each window, short to long. Only the longest but one may lower it: a lull of a few
+    seconds is no reason to send workers away.
 
     One message more than seen enters the variance: with none or one in a window, √x alone would
     call the next single message a change.
     """
-    load = long
-    if abs(middle - load) > MIDDLE_SIGMAS * _deviation(load, service_s, middle_s):
-        load = middle
-    if short - load > SHORT_SIGMAS * _deviation(load, service_s, short_s):
-        load = short
+    load = loads[-1]
+    if load - loads[-2] > SIGMAS[0] * _deviation(load, service_s, windows_s[-2]):
+        load = loads[-2]
+    shorter = zip(reversed(loads[:-1]), reversed(windows_s[:-1]), SIGMAS, strict=False)
+    for seen, window_s, sigmas in shorter:
+        if seen - load > sigmas * _deviation(load, service_s, window_s):
+            load = seen
     return load if load > DUST else 0.0
 
 

@@ -3,6 +3,6 @@
 The law is no copy: the twin keeps the same History and calls the same function as the metric server.
 """
 
-from surge.twin.run import Outcome, Scenario, run
+from surge.twin.loop import Outcome, Scenario, simulate
 
-__all__ = ["Outcome", "Scenario", "run"]
+__all__ = ["Outcome", "Scenario", "simulate"]

@@ -1,19 +1,15 @@
 """Compiles the inner loop where numba is installed; without it the same code runs, some 50 times slower."""
 
 from collections.abc import Callable
-from typing import TypeVar
-
-__all__ = ["compiled"]
-
-Function = TypeVar("Function", bound=Callable[..., object])
+from typing import Any
 
 try:
     from numba import njit
 except ModuleNotFoundError:
+    njit = None
 
-    def compiled(function: Function) -> Function:
-        return function
-else:
+__all__ = ["compiled"]
 
-    def compiled(function: Function) -> Function:
-        return njit(cache=True)(function)
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function if njit is None else njit(function)

@@ -89,12 +89,8 @@ class Fleet:
             until_s,
             self._count,
             self._clock,
-            self.arrivals_s,
-            self.work_s,
-            self.waited_s,
-            self._ends_s,
-            self._leaves,
-            self._ready_s,
+            (self.arrivals_s, self.work_s, self.waited_s),
+            (self._ends_s, self._leaves, self._ready_s),
         )
 
     def resize(self, wanted: int, *, lead_s: float, idle_first: bool) -> None:
@@ -134,7 +130,9 @@ class Fleet:
 
 
 @compiled
-def _advance(until_s, count, clock, arrivals_s, work_s, waited_s, ends_s, leaves, ready_s):
+def _advance(until_s, count, clock, requests, workers):
+    arrivals_s, work_s, waited_s = requests
+    ends_s, leaves, ready_s = workers
     while True:
         came = arrivals_s[count[ARRIVED]] if count[ARRIVED] < len(arrivals_s) else np.inf
         ended = ends_s[0] if count[BUSY] else np.inf

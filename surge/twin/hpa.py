@@ -16,6 +16,9 @@ TOLERANCE = 0.1
 # Metrics travel as quantities of thousandths.
 MILLI = 1000
 
+# A change exactly one period ago is over, whatever the last bit of a float says.
+DUST_S = 1e-6
+
 # A behaviour that holds nothing back: for a bound, not for a cluster.
 AT_ONCE: dict[str, Any] = {
     way: {
@@ -93,8 +96,8 @@ class Autoscaler:
         return chosen
 
     def _stabilized(self, now: float, wanted: int, replicas: int) -> int:
-        up_since = now - self.behavior["scaleUp"].get("stabilizationWindowSeconds", 0)
-        down_since = now - self.behavior["scaleDown"].get("stabilizationWindowSeconds", 300)
+        up_since = now - self.behavior["scaleUp"].get("stabilizationWindowSeconds", 0) + DUST_S
+        down_since = now - self.behavior["scaleDown"].get("stabilizationWindowSeconds", 300) + DUST_S
         lowest = min([wanted, *(seen.replicas for seen in self.recommended if seen.at > up_since)])
         highest = max([wanted, *(seen.replicas for seen in self.recommended if seen.at > down_since)])
         kept_since = min(up_since, down_since)
@@ -115,7 +118,7 @@ class Autoscaler:
         rules = self.behavior[way]
         proposed: list[int] = []
         for policy in rules["policies"]:
-            since = now - policy["periodSeconds"]
+            since = now - policy["periodSeconds"] + DUST_S
             added = sum(change.replicas for change in self.ups if change.at > since)
             removed = sum(change.replicas for change in self.downs if change.at > since)
             proposed.append(_proposal(policy, way, replicas - added + removed))

@@ -1,7 +1,7 @@
 """Laws that turn samples into the one number an HPA reads."""
 
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import ceil, sqrt
 from typing import Any, Protocol
 
@@ -10,54 +10,54 @@ import numpy as np
 from surge.policy import scaling
 from surge.policy.demand import BETA, WINDOWS_S, demand
 from surge.policy.history import History, Sample
+from surge.policy.service_time import learnt_service_s
 from surge.policy.signal import active_ratio
 from surge.policy.timescale import TimeScale
 from surge.twin.hpa import AT_ONCE, Trigger
 from surge.twin.shapes import Multiples
 
-__all__ = ["BusyAndBacklog", "CaseStudy", "Clairvoyant", "Demanded", "Law", "QueueLength"]
+__all__ = ["BusyAndBacklog", "CaseStudy", "Clairvoyant", "Demanded", "DemandedLearning", "Law", "QueueLength"]
 
 REAL_TIME = TimeScale(1.0)
+NOTHING = Sample(0.0, 0.0, 0.0)
 TARGET = 0.7
 
 
 class Law(Protocol):
     """trigger, behavior: what KEDA and the HPA are told. see: called with each sample, in order."""
 
-    trigger: Trigger
-    behavior: Mapping[str, Any]
-
-    def see(self, sample: Sample) -> None: ...
+    @property
+    def trigger(self) -> Trigger: ...
+    @property
+    def behavior(self) -> Mapping[str, Any]: ...
+    def see(self, sample: Sample, finished: int) -> None: ...
     def metric(self, now_s: float) -> float: ...
 
 
-@dataclass
-class _Last:
+class _OnLastSample:
     """Laws on the last sample alone, with the HPA's default behaviour."""
 
-    trigger: Trigger
-    behavior: Mapping[str, Any] = field(default_factory=lambda: scaling.ratio_behavior(REAL_TIME))
-    last: Sample = Sample(0.0, 0.0, 0.0)
+    behavior = scaling.ratio_behavior(REAL_TIME)
+    last = NOTHING
 
-    def see(self, sample: Sample) -> None:
+    def see(self, sample: Sample, finished: int) -> None:
         self.last = sample
 
 
-class CaseStudy(_Last):
+class CaseStudy(_OnLastSample):
     """unacked / consumers, steered to 0.7."""
 
-    def __init__(self) -> None:
-        super().__init__(Trigger("Value", TARGET))
+    trigger = Trigger("Value", TARGET)
 
     def metric(self, now_s: float) -> float:
         return active_ratio(self.last.unacked, self.last.consumers, self.last.ready)
 
 
-class QueueLength(_Last):
-    """KEDA's rabbitmq scaler over HTTP: ready and unacked messages, as many a worker as half of slo_s allows."""
+class QueueLength(_OnLastSample):
+    """KEDA's rabbitmq scaler over HTTP: ready and unacked, as many a worker as half of slo_s allows."""
 
     def __init__(self, service_s: float, slo_s: float = 60.0) -> None:
-        super().__init__(Trigger("AverageValue", max(1.0, slo_s / 2 / service_s)))
+        self.trigger = Trigger("AverageValue", max(1.0, slo_s / 2 / service_s))
 
     def metric(self, now_s: float) -> float:
         return self.last.unacked + self.last.ready
@@ -72,9 +72,9 @@ class BusyAndBacklog:
         self.behavior = scaling.ratio_behavior(REAL_TIME)
         self.service_s = service_s
         self.history = History(60.0, service_s)
-        self.last = Sample(0.0, 0.0, 0.0)
+        self.last = NOTHING
 
-    def see(self, sample: Sample) -> None:
+    def see(self, sample: Sample, finished: int) -> None:
         self.last = sample
         self.history.append(sample.at, sample.unacked, sample.ready)
 
@@ -85,7 +85,7 @@ class BusyAndBacklog:
 class Demanded:
     """What the metric server serves: its history and its function, and the behaviour a filter gets.
 
-    service_s: what the catalogue says, which may be wrong.
+    service_s, lead_s: what the catalogue says, which may be wrong.
     """
 
     trigger = Trigger("AverageValue", 1.0)
@@ -94,16 +94,17 @@ class Demanded:
         self,
         service_s: float,
         *,
+        lead_s: float = 63.0,
         drain_s: float = 60.0,
         beta: float = BETA["interactive"],
         behavior: Mapping[str, Any] | None = None,
     ) -> None:
         self.behavior = scaling.demand_behavior(REAL_TIME) if behavior is None else behavior
-        self.service_s, self.drain_s, self.beta = service_s, drain_s, beta
+        self.service_s, self.lead_s, self.drain_s, self.beta = service_s, lead_s, drain_s, beta
         self.history = History(WINDOWS_S[-1], service_s)
-        self.last = Sample(0.0, 0.0, 0.0)
+        self.last = NOTHING
 
-    def see(self, sample: Sample) -> None:
+    def see(self, sample: Sample, finished: int) -> None:
         self.last = sample
         self.history.append(sample.at, sample.unacked, sample.ready)
 
@@ -114,9 +115,29 @@ class Demanded:
             service_s=self.service_s,
             slots=1,
             drain_s=self.drain_s,
+            lead_s=self.lead_s,
             beta=self.beta,
             windows_s=WINDOWS_S,
         ).desired_workers
+
+
+class DemandedLearning(Demanded):
+    """The same with the service time learnt from acknowledgements of the longest window."""
+
+    def __init__(self, service_s: float, **others: Any) -> None:
+        super().__init__(service_s, **others)
+        self.catalogue_s = service_s
+        self.finished: deque[tuple[float, int]] = deque()
+
+    def see(self, sample: Sample, finished: int) -> None:
+        super().see(sample, finished)
+        self.finished.append((sample.at, finished))
+        while self.finished[0][0] < sample.at - WINDOWS_S[-1]:
+            self.finished.popleft()
+        window = self.history.window(WINDOWS_S[-1])
+        busy_s = window.mean_unacked * window.span_s
+        completions = finished - self.finished[0][1]
+        self.service_s = learnt_service_s(self.catalogue_s, busy_s, completions)
 
 
 class Clairvoyant:
@@ -133,7 +154,7 @@ class Clairvoyant:
     ) -> None:
         self.load, self.ahead_s, self.beta = load, ceil(lead_s + sync_s), beta
 
-    def see(self, sample: Sample) -> None:
+    def see(self, sample: Sample, finished: int) -> None:
         pass
 
     def metric(self, now_s: float) -> float:

@@ -138,9 +138,11 @@ def test_workers_that_lose_their_messages_change_nothing_in_the_system():
     lists(tuples(floats(-1, 400), integers(-9, 5_000), integers(-9, 5_000), integers(-9, 300)), max_size=40),
     floats(0.1, 600),
     integers(1, 64),
+    floats(0, 600),
 )
-def test_no_history_makes_it_fail_or_negative_or_uneven(rows, service_s, slots):
-    seen = desired_workers([Sample(*row) for row in rows], service_s=service_s, slots=slots)
+def test_no_history_makes_it_fail_or_negative_or_uneven(rows, service_s, slots, lead_s):
+    samples = [Sample(*row) for row in rows]
+    seen = desired_workers(samples, service_s=service_s, slots=slots, lead_s=lead_s)
     for number in seen[:3]:
         assert isfinite(number)
         assert number >= 0
@@ -164,10 +166,50 @@ def test_the_ring_remembers_what_the_whole_history_says(steps):
 
 @given(floats(0, 500), floats(0, 500), floats(0.1, 60))
 def test_equal_windows_are_the_load(load, other, service_s):
-    same = offered_load(load, load, load, service_s=service_s, short_s=15, middle_s=60)
+    same = offered_load([load] * 4, WINDOWS_S, service_s)
     assert same == (load if load > 1e-6 else 0)
-    chosen = offered_load(other, load, load, service_s=service_s, short_s=15, middle_s=60)
+    chosen = offered_load([other, load, load, load], WINDOWS_S, service_s)
     assert chosen >= same
+
+
+@given(lists(floats(0, 500), min_size=4, max_size=4), floats(0.1, 60))
+def test_the_load_is_that_of_one_of_the_windows(loads, service_s):
+    assert offered_load(loads, WINDOWS_S, service_s) in {*loads, 0}
+
+
+def test_a_lull_of_seconds_is_no_reason_to_scale_in_but_one_of_a_minute_is():
+    assert offered_load([0, 0, 70, 70], WINDOWS_S, SERVICE_S) == 70
+    assert offered_load([0, 0, 10, 70], WINDOWS_S, SERVICE_S) == 10
+
+
+def test_three_windows_will_do():
+    samples = [Sample(2.0 * i, 25, 0, 40) for i in range(200)]
+    assert need(samples, windows_s=(15, 60, 300)) == need(samples)
+
+
+def test_workers_that_are_missing_are_asked_for_with_what_will_wait_when_they_come():
+    steady = [Sample(2.0 * i, 10, 0, 10) for i in range(200)]
+    risen = [*steady, *(Sample(400 + 2.0 * i, 10, 6 * (i + 1), 10) for i in range(10))]
+    without, ahead = need(risen), need(risen, lead_s=63)
+    assert without.offered_load == ahead.offered_load
+    missing = ahead.offered_load - 10
+    assert ahead.desired_workers == pytest.approx(ahead.offered_load + missing * 63 / 60, abs=0.01)
+    assert ahead.desired_workers > without.desired_workers
+
+
+def test_the_forecast_does_not_grow_with_the_backlog_that_it_foresaw():
+    steady = [Sample(2.0 * i, 100, 0, 100) for i in range(200)]
+    asked = []
+    for seconds in (30, 40, 50, 60):
+        risen = [Sample(400 + i, 100, 50 * (i + 1), 100) for i in range(seconds)]
+        asked.append(need([*steady, *risen], lead_s=63).desired_workers)
+    assert max(asked) <= 1.05 * min(asked)
+
+
+def test_workers_that_only_lost_their_connection_are_not_missing():
+    steady = [Sample(2.0 * i, 10, 0, 10) for i in range(200)]
+    lost = [*steady, Sample(400, 0, 10, 0)]
+    assert need(lost, lead_s=63).desired_workers == pytest.approx(need(lost).desired_workers, abs=0.6)
 
 
 @given(floats(0, 500), integers(0, 900), floats(0.1, 60))
@@ -183,7 +225,7 @@ def test_the_classes_have_the_wait_probabilities_they_state():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"service_s": 0}, {"slots": 0}, {"drain_s": 0}, {"beta": -1}],
+    [{"service_s": 0}, {"slots": 0}, {"drain_s": 0}, {"beta": -1}, {"lead_s": -1}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_a_quantity_outside_its_range_is_refused(wrong):

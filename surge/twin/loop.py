@@ -15,7 +15,7 @@ from surge.twin.hpa import Autoscaler
 from surge.twin.laws import Law
 from surge.twin.shapes import SHAPES, Multiples, requests
 
-__all__ = ["Outcome", "Scenario", "run"]
+__all__ = ["Outcome", "Scenario", "simulate"]
 
 # At the base load before anything is measured: first without an HPA until every window is whole.
 SETTLING_S, RUN_IN_S = 300, 1200
@@ -27,7 +27,8 @@ GOLDEN = (sqrt(5) - 1) / 2
 class Scenario:
     """One filter. busy: workers its base load keeps busy. Seconds, a factor for compressed time is in them.
 
-    age_s: from a count at the broker until the HPA can read it, on top of the wait for the next sample.
+    emit_s: how often the broker refreshes the counts it shows. sample_s: how often the metric server
+    reads them. age_s: from a read until the HPA can see what it changed.
     lead_s: scheduling and warm-up. slo_s: a request that waited longer is late.
     """
 
@@ -37,6 +38,7 @@ class Scenario:
     service_s: float = 8.0
     lead_s: float = 63.0
     sync_s: float = 15.0
+    emit_s: float = 2.0
     sample_s: float = 2.0
     age_s: float = 2.0
     slo_s: float = 60.0
@@ -62,7 +64,7 @@ class Outcome(NamedTuple):
     turns: int
 
 
-def run(scenario: Scenario, law: Callable[[Scenario], Law]) -> Outcome:
+def simulate(scenario: Scenario, law: Callable[[Scenario], Law]) -> Outcome:
     """Simulate `scenario` under what `law` returns for it. The same arguments give the same outcome."""
     load = scenario.load()
     arrivals, work = requests(load, scenario.service_s, scenario.seed)
@@ -86,17 +88,21 @@ def _play(fleet: Fleet, law: Law, scenario: Scenario, end_s: float, most: int) -
     # Where in its period the HPA meets the shape is chance; the golden ratio spreads few seeds evenly.
     phase = scenario.seed * GOLDEN % 1 * scenario.sync_s
     sizes: list[_Size] = []
-    unseen: list[Sample] = []
-    sample_at, sync_at = 0.0, SETTLING_S + phase
+    unseen: list[tuple[Sample, int]] = []
+    sample_at, sync_at, emit_at = 0.0, SETTLING_S + phase, 0.0
+    shown, finished = (0, 0, 0), 0
     while min(sample_at, sync_at) < end_s:
         if sample_at <= sync_at:
             fleet.advance(sample_at)
-            unseen.append(Sample(sample_at, fleet.unacked, fleet.waiting, fleet.consumers))
+            if sample_at >= emit_at:
+                shown, finished = (fleet.unacked, fleet.waiting, fleet.consumers), fleet.finished
+                emit_at += scenario.emit_s
+            unseen.append((Sample(sample_at, *shown), finished))
             sample_at += scenario.sample_s
             continue
         fleet.advance(sync_at)
-        while unseen and unseen[0].at <= sync_at - scenario.age_s:
-            law.see(unseen.pop(0))
+        while unseen and unseen[0][0].at <= sync_at - scenario.age_s:
+            law.see(*unseen.pop(0))
         metric = law.metric(sync_at)
         wanted = autoscaler.sync(sync_at, metric, law.trigger, replicas=fleet.replicas, ready=fleet.ready)
         fleet.resize(wanted, lead_s=scenario.lead_s, idle_first=scenario.idle_first)
