@@ -14,7 +14,7 @@ from surge.twin import Scenario, simulate
 from surge.twin.laws import Demanded, DemandedLearning
 from surge.twin.shapes import SHAPES
 
-SEEDS = range(21, 26)
+SEEDS = range(201, 206)
 AIMED = ("step", "hour", "flat")
 
 
