@@ -144,7 +144,7 @@ class LocalCluster(pulumi.ComponentResource):
                 "service-accounts.key": pki.service_accounts.private_key,
             },
             listens=["controller_manager"],
-            ready=self._https_healthz("controller_manager"),
+            ready=self._listening("controller_manager"),
             opts=self._child([self.apiserver]),
         )
 
@@ -155,11 +155,11 @@ class LocalCluster(pulumi.ComponentResource):
             control_plane.scheduler(self.host.tools, self.host.ports),
             files={"kubeconfig": pki.kubeconfig(pki.user("scheduler", "system:kube-scheduler"))},
             listens=["scheduler"],
-            ready=self._https_healthz("scheduler"),
+            ready=self._listening("scheduler"),
             opts=self._child([self.apiserver]),
         )
 
-    def _https_healthz(self, service: str) -> Ready:
+    def _listening(self, service: str) -> Ready:
         # Both make their own certificate at every start, so there is nothing to verify it against;
         # a TCP probe is what remains.
         return Ready(tcp=f"127.0.0.1:{self.host.ports.by_service[service]}")

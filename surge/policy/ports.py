@@ -58,5 +58,5 @@ class Ports:
 
     def __getattr__(self, service: str) -> int:
         if service in SERVICES:
-            return self.base + SERVICES.index(service)
+            return self.by_service[service]
         raise AttributeError(service)
