@@ -125,9 +125,9 @@ class Worker:
             self._log.error(
                 "job failed", message_id=job.message_id, attempt=job.delivery_count + 1, exc_info=error
             )
-            session.refuse(tag)
+            await session.refuse(tag)
         else:
-            acked = session.ack(tag)
+            acked = await session.ack(tag)
             self._on_finished(job, acked)
             if not acked:
                 self._log.warning("job done, but not acked: the broker is gone", message_id=job.message_id)

@@ -16,6 +16,8 @@ from worker.settings import Settings
 __all__ = ["LostError", "Session"]
 
 CONNECT_S = 15.0
+# In this time after an ack the broker has checked out what the ack made room for, busy or not.
+SETTLED_S = 0.2
 
 
 class LostError(Exception):
@@ -32,6 +34,10 @@ class Session:
         self._connection: AsyncioConnection | None = None
         self._channel: Channel | None = None
         self._tag = ""
+        self._unacked = 0
+        self._room_since = 0.0
+        self._may_answer = asyncio.Event()
+        self._may_answer.set()
 
     async def open(self) -> None:
         """Connect and consume; returns after basic.consume-ok. Raises LostError."""
@@ -52,25 +58,33 @@ class Session:
         raise LostError(await asyncio.shield(self._lost))
 
     async def cancel(self) -> None:
-        """Ask the broker to send nothing more. What it has sent until it says so is still delivered."""
+        """Ask the broker to send nothing more. What it has sent until it says so is still delivered.
+
+        A quorum queue hands the next message out as soon as an ack makes room, and takes back, as
+        redelivered, what crosses a cancel. So no ack goes out from here until the cancel is
+        confirmed, and a cancel waits until nothing can be on its way for an earlier ack.
+        """
         assert self._channel is not None  # noqa: S101 -- open() made it
-        done = self._reply()
-        self._channel.basic_cancel(self._tag, callback=lambda _frame: _settle(done, None))
-        await self._or_lost(done)
+        self._may_answer.clear()
+        try:
+            while (wait := self._unsettled_s()) > 0:
+                await asyncio.wait({self._lost}, timeout=wait)
+                self._raise_if_lost()
+            done = self._reply()
+            self._channel.basic_cancel(self._tag, callback=lambda _frame: _settle(done, None))
+            # pika would reject what arrives until the confirmation; we work on it.
+            self._channel._cancelled.discard(self._tag)  # pyright: ignore[reportPrivateUsage]
+            await self._or_lost(done)
+        finally:
+            self._may_answer.set()
 
-    def ack(self, tag: int) -> bool:
+    async def ack(self, tag: int) -> bool:
         """False when the connection is gone: the broker will deliver the message again."""
-        if not self.is_open:
-            return False
-        assert self._channel is not None  # noqa: S101 -- is_open
-        self._channel.basic_ack(tag)
-        return True
+        return await self._answer(lambda channel: channel.basic_ack(tag))
 
-    def refuse(self, tag: int) -> None:
+    async def refuse(self, tag: int) -> bool:
         """Back to the queue, which counts, and gives a message up after its delivery limit."""
-        if self.is_open:
-            assert self._channel is not None  # noqa: S101 -- is_open
-            self._channel.basic_nack(tag, requeue=True)
+        return await self._answer(lambda channel: channel.basic_nack(tag, requeue=True))
 
     async def close(self) -> None:
         """Say goodbye; everything acked before is flushed first."""
@@ -91,6 +105,22 @@ class Session:
         if self._connection is not None and not self._connection.is_closed:
             # pika has no public way to abort.
             self._connection._adapter_disconnect_stream()  # pyright: ignore[reportAttributeAccessIssue]
+
+    async def _answer(self, send: Callable[[Channel], None]) -> bool:
+        await self._may_answer.wait()
+        if not self.is_open:
+            return False
+        assert self._channel is not None  # noqa: S101 -- is_open
+        send(self._channel)
+        self._unacked -= 1
+        self._room_since = asyncio.get_running_loop().time()
+        return True
+
+    def _unsettled_s(self) -> float:
+        """Seconds for which a message may still be on its way here; 0 when all slots are taken."""
+        if self._unacked >= self._settings.slots:
+            return 0.0
+        return self._room_since + SETTLED_S - asyncio.get_running_loop().time()
 
     async def _connect(self) -> AsyncioConnection:
         opened = self._reply()
@@ -123,17 +153,23 @@ class Session:
             callback=lambda _frame: _settle(consuming, None),
         )
         await self._or_lost(consuming)
+        self._room_since = asyncio.get_running_loop().time()
 
     def _on_message(
         self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:
+        self._unacked += 1
         self._deliver(Job.of(method, properties, body), int(method.delivery_tag or 0))
 
     async def _or_lost(self, reply: "asyncio.Future[Any]") -> Any:
         await asyncio.wait({reply, self._lost}, return_when=asyncio.FIRST_COMPLETED)
         if not reply.done():
-            raise LostError(self._lost.result())
+            self._raise_if_lost()
         return reply.result()
+
+    def _raise_if_lost(self) -> None:
+        if self._lost.done():
+            raise LostError(self._lost.result())
 
     def _lose(self, reason: object) -> None:
         _settle(self._lost, str(reason))

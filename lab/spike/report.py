@@ -47,11 +47,6 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
     mine = [event for event in facts.events if event.get("message_id") in facts.published]
     finished = Counter(event["message_id"] for event in mine if event["event"] == "finished")
     again = {event["message_id"] for event in mine if event["event"] == "started" and event["redelivered"]}
-    victims = {
-        event["message_id"]
-        for event in mine
-        if event["event"] == "abandoned" and event["reason"] == "scale_in"
-    }
     waits = sorted(_waits(mine, facts.published, factor).values())
     late = sum(wait > facts.slo_s for wait in waits) + len(set(facts.published) - set(finished))
     twice = {key for key, count in finished.items() if count > 1}
@@ -64,7 +59,7 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
         "finished_twice": len(twice),
         "finished_twice_unexplained": len(twice - _in_doubt(facts, mine)),
         "redelivered": len(again),
-        "redelivered_by_scale_in": len(again & victims),
+        "redelivered_by_scale_in": len(again & _sent_back_by_scale_in(facts, mine)),
         "late": late,
         "late_share": _share(late, len(facts.published)),
         **{name: _percentile(waits, part) for name, part in PERCENTILES.items()},
@@ -110,19 +105,42 @@ def _waits(
     return waits
 
 
+def _sent_back_by_scale_in(facts: FilterFacts, mine: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Messages whose worker began them and had to go, and those that came back before anybody began them.
+
+    The latter crossed the cancel of a worker that went, unless a crash in this run explains them.
+    """
+    begun_and_left = {
+        event["message_id"]
+        for event in mine
+        if event["event"] == "abandoned" and event["reason"] == "scale_in"
+    }
+    if _broken(facts):
+        return begun_and_left
+    firsts: dict[str, bool] = {}
+    for event in mine:
+        if event["event"] == "started":
+            firsts.setdefault(event["message_id"], event["redelivered"])
+    return begun_and_left | {key for key, redelivered in firsts.items() if redelivered}
+
+
 def _in_doubt(facts: FilterFacts, mine: Iterable[Mapping[str, Any]]) -> set[str]:
     """Messages finished by a worker that was killed or lost the broker in this run.
 
     Its ack, or the publisher's confirm, may have been lost with the connection: the broker is right to
     deliver such a message again, and the second worker to finish it.
     """
-    broken = {
+    broken = _broken(facts)
+    return {
+        event["message_id"] for event in mine if event["event"] == "finished" and event["worker"] in broken
+    }
+
+
+def _broken(facts: FilterFacts) -> set[str]:
+    return {
         event["worker"]
         for event in facts.events
         if event["event"] in {"killed", "unready"} and facts.start <= event["t"] <= facts.end
-    }
-    return {
-        event["message_id"] for event in mine if event["event"] == "finished" and event["worker"] in broken
     }
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pika
@@ -61,6 +63,26 @@ async def eventually(check: Callable[[], Any], what: str, patience_s: float = 30
 
 async def ended(running: "asyncio.Task[None]") -> None:
     await asyncio.wait_for(running, 30)
+
+
+@asynccontextmanager
+async def slow_link(url: str, *, delay_s: float) -> AsyncIterator[str]:
+    """The URL of a way to the broker on which what the broker says takes `delay_s` longer."""
+    broker = pika.URLParameters(url)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        while block := await reader.read(65536):
+            loop.call_later(delay_s, writer.write, block)
+        loop.call_later(delay_s, writer.close)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(broker.host, broker.port)
+        await asyncio.gather(pass_on(reader, far_writer, 0), pass_on(far_reader, writer, delay_s))
+
+    async with await asyncio.start_server(connect, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield url.replace(f":{broker.port}/", f":{port}/")
 
 
 def test_a_worker_is_ready_only_after_its_model_is_warm_and_the_broker_has_its_consumer(broker, queue):
@@ -143,6 +165,54 @@ def test_at_a_stop_it_is_unready_at_once_finishes_and_nothing_is_delivered_twice
 
     asyncio.run(scene())
     assert seen == [("first", "1", False), ("second", "2", False)]
+
+
+def test_thirty_stops_right_behind_an_ack_send_no_message_back(broker, queue):
+    """The moment in which the broker hands out the next message while the worker asks for no more."""
+    publish(broker, queue, *(str(number).encode() for number in range(200)))
+    seen: list[tuple[str, bool]] = []
+
+    async def scene() -> None:
+        for _ in range(30):
+            acked = asyncio.Event()
+            worker = Worker(
+                lambda job: seen.append((job.message_id, job.redelivered)),
+                settings(broker, queue),
+                on_finished=lambda _job, _acked, told=acked: told.set(),
+            )
+            running = asyncio.create_task(worker.run())
+            await acked.wait()
+            worker.stop()
+            await ended(running)
+
+    asyncio.run(scene())
+    assert len(seen) >= 30
+    assert [redelivered for _, redelivered in seen] == [False] * len(seen)
+    assert len({message for message, _ in seen}) == len(seen)
+    assert counts(broker, f"filter.{queue}") == (200 - len(seen), 0)
+
+
+def test_a_message_on_a_slow_link_is_worked_on_though_its_worker_was_stopped(broker, queue):
+    seen: list[tuple[str, bool]] = []
+
+    async def scene() -> None:
+        async with slow_link(broker.amqp_url, delay_s=0.5) as url:
+            worker = Worker(
+                lambda job: seen.append((job.message_id, job.redelivered)),
+                replace(settings(broker, queue), url=url),
+            )
+            running = asyncio.create_task(worker.run())
+            await eventually(lambda: worker.ready, "readiness")
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(publish, broker, queue, b"on its way")
+            await eventually(lambda: counts(broker, f"filter.{queue}")[0] == 0, "the message sent")
+            assert seen == []
+            worker.stop()
+            await ended(running)
+
+    asyncio.run(scene())
+    assert seen == [("on its way", False)]
+    assert counts(broker, f"filter.{queue}") == (0, 0)
 
 
 def test_a_worker_that_dies_gives_its_message_to_another(broker, queue):
