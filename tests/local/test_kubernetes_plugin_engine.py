@@ -27,7 +27,10 @@ class Stack:
     def __init__(self, directory, kubeconfig):
         self.directory, self.kubeconfig = directory, kubeconfig
         backend = f"file://{directory}"
+        workspace = Path(directory) / "workspace"
+        workspace.mkdir()
         self._options = automation.LocalWorkspaceOptions(
+            work_dir=str(workspace),
             pulumi_home=str(TOOLS / "pulumi-home"),
             pulumi_command=automation.PulumiCommand(root=str(TOOLS), skip_version_check=True),
             project_settings=automation.ProjectSettings(

@@ -32,7 +32,9 @@ class Stack:
         self.directory = self.root / "cluster"
         backend = f"file://{root}/state"
         (self.root / "state").mkdir()
+        (self.root / "workspace").mkdir()
         options = automation.LocalWorkspaceOptions(
+            work_dir=str(self.root / "workspace"),
             pulumi_home=str(TOOLS / "pulumi-home"),
             pulumi_command=automation.PulumiCommand(root=str(TOOLS), skip_version_check=True),
             project_settings=automation.ProjectSettings(

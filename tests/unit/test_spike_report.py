@@ -52,6 +52,21 @@ def test_each_published_message_finished_once_is_a_clean_account():
     assert figures["signal"] == "demand"
 
 
+def came_back_unbegun() -> list[dict[str, Any]]:
+    return [worker(105, "drained", "w0"), job(110, "started", "a", redelivered=True), job(112, "finished", "a")]
+
+
+def test_a_message_that_crossed_a_cancel_counts_as_redelivered_by_a_scale_in():
+    figures = filter_figures(facts(came_back_unbegun(), {"a": 109.0}), 1)
+    assert (figures["redelivered"], figures["redelivered_by_scale_in"]) == (1, 1)
+
+
+def test_but_not_when_a_crash_may_have_sent_it_back():
+    events = [worker(104, "killed", "w9"), *came_back_unbegun()]
+    figures = filter_figures(facts(events, {"a": 109.0}), 1)
+    assert (figures["redelivered"], figures["redelivered_by_scale_in"]) == (1, 0)
+
+
 def test_a_message_nobody_finished_is_lost_and_late():
     events = [job(110, "started", "a"), job(112, "finished", "a"), job(112, "started", "b")]
     figures = filter_figures(facts(events, {"a": 109.0, "b": 111.0, "c": 111.0}), 1)
