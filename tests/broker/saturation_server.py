@@ -1,6 +1,7 @@
 """A real saturation server for the tests beside this file, on loopback and behind TLS."""
 
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -36,11 +37,20 @@ def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) ->
     raise AssertionError(f"never seen: {what}; last: {seen!r}")
 
 
+class Resources(NamedTuple):
+    """What a process holds."""
+
+    rss_mib: float
+    descriptors: int
+
+
 class Server:
     """`python -m metrics_server` in a process of its own, behind TLS."""
 
-    def __init__(self, folder: Path, port: int, node_url: str) -> None:
-        self.folder, self.port = folder, port
+    def __init__(
+        self, folder: Path, port: int, node_url: str, *, sample_s: float = 0.25, stale_s: float = 2.5
+    ) -> None:
+        self.folder, self.port, self.stale_s = folder, port, stale_s
         _certificate(folder)
         (folder / "tokens").write_text(TOKEN + "\n")
         self.use()
@@ -48,8 +58,8 @@ class Server:
             "listen": {"host": "127.0.0.1", "port": port, "certificate": "tls.crt", "key": "tls.key"},
             "token_file": "tokens",
             "broker": {"nodes": [node_url], "vhost": "surge"},
-            "sample_s": 0.25,
-            "stale_s": 2.5,
+            "sample_s": sample_s,
+            "stale_s": stale_s,
             "windows_s": [2, 8, 40],
             "filters_file": "filters.json",
         }
@@ -77,6 +87,15 @@ class Server:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)
+
+    def resources(self) -> Resources:
+        assert self.process is not None
+        folder = Path(f"/proc/{self.process.pid}")
+        pages = int((folder / "statm").read_text().split()[1])
+        return Resources(
+            rss_mib=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
+            descriptors=len(list((folder / "fd").iterdir())),
+        )
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "server.log").read_text().splitlines()]

@@ -1,0 +1,158 @@
+"""1,200 queues under random load and faults: every served value is compared with the truth."""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import pytest
+
+from lab.broker import ScratchBroker
+from lab.truth import MOST_MESSAGES, MOST_WORKERS, Driver
+from tests.broker.saturation_server import Server
+
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(7200)]
+
+BASE_PORT = 27_100
+QUEUES, DRIVERS = 1_200, 4
+CHANGES_PER_S = 10.0
+# The broker's emission interval, and how long a loaded machine of two cores may lag behind.
+EMISSION_S, LAG_S = 1.0, 4.0
+MINUTES_A_RESTART = 1.5
+MINUTES = float(os.environ.get("SURGE_SOAK_MINUTES", "10"))
+KINDS = {f"filter.soak-{number}": ("classic", "quorum")[number % 2] for number in range(QUEUES)}
+
+
+def test_two_minutes_of_load_and_faults_serve_no_wrong_value(tmp_path):
+    soak(tmp_path, restarts=1)
+
+
+@pytest.mark.soak
+def test_a_long_soak_serves_no_wrong_value_and_grows_no_memory(tmp_path):
+    soak(tmp_path, restarts=ceil(MINUTES / MINUTES_A_RESTART))
+
+
+class Comparison:
+    """Of each poll of the server with the drivers' accounts."""
+
+    def __init__(self, server: Server, drivers: list[Driver]) -> None:
+        self.server = server
+        self.accounts = {queue: account for driver in drivers for queue, account in driver.accounts.items()}
+        self.seen: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self.broker_is_up = True
+
+    def poll(self) -> None:
+        status, body = self.server.get("/v1/filters")
+        now = time.time()
+        assert status == 200
+        served = {f"filter.{item['filter']}": item for item in body["filters"]}
+        for queue in KINDS:
+            self._compare(queue, served.get(queue), now)
+
+    def _compare(self, queue: str, row: dict[str, Any] | None, now: float) -> None:
+        read = now if row is None else row["sampled_at"]
+        truth = self.accounts[queue].known(read - EMISSION_S - LAG_S, now)
+        if row is None:
+            explained = truth is None or truth.consumers is None or not self.broker_is_up
+            self.seen["unknown" if explained else "silent"] += 1
+            return
+        shown = (row["unacked"], row["consumers"], row["ready"])
+        if not 0 <= row["age_s"] <= self.server.stale_s or abs(now - read - row["age_s"]) > 1:
+            self.wrong.append(f"{queue}: read {now - read:.1f} s ago, said {row['age_s']} s")
+        elif truth is None:
+            self.seen["changing"] += 1
+            # Workers of the moment before may still be counted beside the new ones.
+            if shown[0] > MOST_MESSAGES or shown[1] > 2 * MOST_WORKERS or shown[2] > MOST_MESSAGES:
+                self.wrong.append(f"{queue}: {shown} was never true")
+        elif truth.consumers is None:
+            self.wrong.append(f"{queue}: {shown} served for a queue that is gone")
+        else:
+            self.seen["compared"] += 1
+            wanted = (truth.unacked, truth.consumers, truth.messages - truth.unacked)
+            ratio = active_ratio(*wanted)
+            if shown != wanted or row["active_ratio"] != ratio:
+                self.wrong.append(
+                    f"{queue} {KINDS[queue]}: {shown} {row['active_ratio']}, true {wanted} {ratio}"
+                )
+
+
+def active_ratio(unacked: int, consumers: int, ready: int) -> float:
+    """As documented, of filters with one slot: clamped; without consumers 1 when there is work."""
+    if consumers:
+        return round(min(1.0, unacked / consumers), 3)
+    return 1.0 if unacked or ready else 0.0
+
+
+def soak(tmp_path, *, restarts: int) -> None:
+    chance = random.Random(5)
+    with ScratchBroker(tmp_path / "node", BASE_PORT, statistics_s=EMISSION_S) as node:
+        drivers = [
+            Driver(
+                node.amqp_url,
+                {
+                    queue: kind
+                    for number, (queue, kind) in enumerate(KINDS.items())
+                    if number % DRIVERS == part
+                },
+                rate=CHANGES_PER_S,
+                settle_s=1.0,
+                seed=part,
+            )
+            for part in range(DRIVERS)
+        ]
+        server = Server(tmp_path, BASE_PORT + 10, node.prometheus_url, sample_s=1, stale_s=5)
+        server.use(*(queue.removeprefix("filter.") for queue in KINDS))
+        server.start()
+        try:
+            for driver in drivers:
+                driver.start()
+            for driver in drivers:
+                driver.wait()
+            compare = Comparison(server, drivers)
+            watch(compare.poll, 20)
+            before = server.resources()
+            for _ in range(restarts):
+                watch(compare.poll, chance.uniform(20, 40))
+                restart(node, drivers, compare, chance)
+                watch(compare.poll, 20)
+            after = server.resources()
+        finally:
+            for driver in drivers:
+                driver.halt()
+            assert server.stop() == 0
+    print(dict(compare.seen), f"changes {sum(driver.changes for driver in drivers)}", before, after)
+    assert compare.wrong == []
+    polled = sum(compare.seen.values())
+    assert compare.seen["compared"] > polled / 4
+    assert compare.seen["silent"] < polled / 50
+    assert after.descriptors <= before.descriptors + 5
+    assert after.rss_mib < 1.1 * before.rss_mib + 5
+
+
+def watch(poll: Callable[[], None], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        poll()
+        time.sleep(0.5)
+
+
+def restart(node: ScratchBroker, drivers: list[Driver], compare: Comparison, chance: random.Random) -> None:
+    """Stop or kill the node; each poll during that time is compared as well."""
+    for driver in drivers:
+        driver.interrupt()
+    # RabbitMQ 3.10 loses the only member of a quorum queue that is killed as it is made.
+    watch(compare.poll, 6)
+    compare.broker_is_up = False
+    chance.choice([node.stop, node.kill])()
+    watch(compare.poll, 8)
+    node.start()
+    for driver in drivers:
+        driver.resume()
+    for driver in drivers:
+        driver.wait()
+    compare.poll()
+    compare.broker_is_up = True
