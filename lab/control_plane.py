@@ -61,11 +61,17 @@ class ScratchControlPlane:
         tools = str(TOOLS)
         self._start("etcd", [*control_plane.etcd(tools, self.ports), "--unsafe-no-fsync"])
         self.start_apiserver()
-        if not self.workloads:
-            return
+        if self.workloads:
+            self.start_workloads()
+
+    def start_workloads(self, *, hpa_sync_s: float = 2.0) -> None:
+        """The controller-manager, the scheduler and KWOK. They learn of a kind made later after 30 s."""
+        tools = str(TOOLS)
         for name, content in self._pki.controller_files().items():
             _write(self._folder("controller-manager") / name, content)
-        manager = control_plane.controller_manager(tools, self.ports, hpa_sync_s=2, hpa_down_window_s=10)
+        manager = control_plane.controller_manager(
+            tools, self.ports, hpa_sync_s=hpa_sync_s, hpa_down_window_s=10
+        )
         self._start("controller-manager", manager, user="system:kube-controller-manager")
         self._start("scheduler", control_plane.scheduler(tools, self.ports), user="system:kube-scheduler")
         _write(

@@ -89,6 +89,11 @@ class History:
     def span_s(self) -> float:
         return self._times[-1] - self._times[0] if self._times else 0.0
 
+    @property
+    def busy_s(self) -> float:
+        """Running integral of the unacked messages since the first sample, in message seconds."""
+        return self._integrals[-1] if self._times else 0.0
+
     def append(self, at: float, unacked: float, ready: float) -> None:
         """Add counts; a sample not newer than the last is ignored.
 

@@ -1,15 +1,16 @@
-"""What the HorizontalPodAutoscaler makes of one external metric.
+"""What the HorizontalPodAutoscaler makes of external metrics.
 
 Follows pkg/controller/podautoscaler of Kubernetes 1.36: the replica calculator for `Value` and
-`AverageValue`, then, with `behavior`, the stabilization windows and after them the policies.
+`AverageValue`, the largest of several metrics, then, with `behavior`, the stabilization windows and
+after them the policies. tests/local/test_hpa_replay.py holds it against the real controller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any, Literal, NamedTuple
 
-__all__ = ["AT_ONCE", "Autoscaler", "Trigger", "hpa_wanted"]
+__all__ = ["AT_ONCE", "Autoscaler", "Reading", "Trigger", "hpa_wanted", "largest_wanted"]
 
 TOLERANCE = 0.1
 
@@ -34,6 +35,13 @@ AT_ONCE: dict[str, Any] = {
 class Trigger(NamedTuple):
     metric_type: Literal["Value", "AverageValue"]
     target: float
+
+
+class Reading(NamedTuple):
+    """What a trigger's metric says; None when it cannot be read."""
+
+    metric: float | None
+    trigger: Trigger
 
 
 class Change(NamedTuple):
@@ -64,6 +72,19 @@ def hpa_wanted(
     return ceil(usage / target) if average else ceil(ratio * ready)
 
 
+def largest_wanted(readings: Sequence[Reading], *, replicas: int, **others: Any) -> int | None:
+    """Return the most that any metric asks for; None when none can be read, or when one cannot and
+    the others ask for less than there is. `others`: as for `hpa_wanted`."""
+    known = [
+        hpa_wanted(metric, trigger, replicas=replicas, **others)
+        for metric, trigger in readings
+        if metric is not None
+    ]
+    if not known or (len(known) < len(readings) and max(known) < replicas):
+        return None
+    return max(known)
+
+
 @dataclass
 class Autoscaler:
     """One HPA: its memory of recommendations and of changes. Times: seconds of the caller's clock."""
@@ -75,25 +96,36 @@ class Autoscaler:
     ups: list[Change] = field(default_factory=list)
     downs: list[Change] = field(default_factory=list)
 
-    def sync(self, now: float, metric: float, trigger: Trigger, *, replicas: int, ready: int) -> int:
-        """Return the replicas to set at `now`, and remember it."""
+    def sync(self, now: float, readings: Sequence[Reading], *, replicas: int, ready: int) -> int:
+        """Return the replicas to set at `now`, and remember it.
+
+        Nobody at all is KEDA's business, not the HPA's: no replicas stay none.
+        """
         if not self.recommended:
             # A controller that has just started does not scale in within its first window.
             self.recommended.append(Change(now, replicas))
-        wanted = hpa_wanted(
-            metric,
-            trigger,
-            replicas=replicas,
-            ready=ready,
-            tolerance_up=float(self.behavior["scaleUp"].get("tolerance", TOLERANCE)),
-            tolerance_down=float(self.behavior["scaleDown"].get("tolerance", TOLERANCE)),
-        )
-        chosen = self._within_policies(now, self._stabilized(now, wanted, replicas), replicas)
+        chosen = self._chosen(now, readings, replicas, ready)
         if chosen > replicas:
             self.ups.append(Change(now, chosen - replicas))
         elif chosen < replicas:
             self.downs.append(Change(now, replicas - chosen))
         return chosen
+
+    def _chosen(self, now: float, readings: Sequence[Reading], replicas: int, ready: int) -> int:
+        if replicas == 0:
+            return 0
+        if not self.minimum <= replicas <= self.maximum:
+            return min(max(replicas, self.minimum), self.maximum)
+        wanted = largest_wanted(
+            readings,
+            replicas=replicas,
+            ready=ready,
+            tolerance_up=float(self.behavior["scaleUp"].get("tolerance", TOLERANCE)),
+            tolerance_down=float(self.behavior["scaleDown"].get("tolerance", TOLERANCE)),
+        )
+        if wanted is None:
+            return replicas
+        return self._within_policies(now, self._stabilized(now, wanted, replicas), replicas)
 
     def _stabilized(self, now: float, wanted: int, replicas: int) -> int:
         up_since = now - self.behavior["scaleUp"].get("stabilizationWindowSeconds", 0) + DUST_S

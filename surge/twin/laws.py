@@ -1,6 +1,5 @@
 """Laws that turn samples into the one number an HPA reads."""
 
-from collections import deque
 from collections.abc import Mapping
 from math import ceil, sqrt
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ import numpy as np
 from surge.policy import scaling
 from surge.policy.demand import BETA, WINDOWS_S, demand
 from surge.policy.history import History, Sample
-from surge.policy.service_time import learnt_service_s
+from surge.policy.service_time import ServiceTime
 from surge.policy.signal import active_ratio
 from surge.policy.timescale import TimeScale
 from surge.twin.hpa import AT_ONCE, Trigger
@@ -21,6 +20,7 @@ __all__ = ["BusyAndBacklog", "CaseStudy", "Clairvoyant", "Demanded", "DemandedLe
 REAL_TIME = TimeScale(1.0)
 NOTHING = Sample(0.0, 0.0, 0.0)
 TARGET = 0.7
+COUNTED_S = 10.0
 
 
 class Law(Protocol):
@@ -122,22 +122,19 @@ class Demanded:
 
 
 class DemandedLearning(Demanded):
-    """The same with the service time learnt from acknowledgements of the longest window."""
+    """The same with the service time learnt from acknowledgements that are read every COUNTED_S."""
 
     def __init__(self, service_s: float, **others: Any) -> None:
         super().__init__(service_s, **others)
-        self.catalogue_s = service_s
-        self.finished: deque[tuple[float, int]] = deque()
+        self.learnt = ServiceTime(service_s)
+        self.counted_at, self.finished = -COUNTED_S, 0
 
     def see(self, sample: Sample, finished: int) -> None:
         super().see(sample, finished)
-        self.finished.append((sample.at, finished))
-        while self.finished[0][0] < sample.at - WINDOWS_S[-1]:
-            self.finished.popleft()
-        window = self.history.window(WINDOWS_S[-1])
-        busy_s = window.mean_unacked * window.span_s
-        completions = finished - self.finished[0][1]
-        self.service_s = learnt_service_s(self.catalogue_s, busy_s, completions)
+        if sample.at >= self.counted_at + COUNTED_S:
+            self.learnt.append(sample.at, finished - self.finished, self.history.busy_s)
+            self.counted_at, self.finished = sample.at, finished
+            self.service_s = self.learnt.seconds
 
 
 class Clairvoyant:

@@ -11,7 +11,7 @@ import numpy as np
 from surge.policy.demand import BETA
 from surge.policy.history import Sample
 from surge.twin.fleet import Fleet
-from surge.twin.hpa import Autoscaler
+from surge.twin.hpa import Autoscaler, Reading
 from surge.twin.laws import Law
 from surge.twin.shapes import SHAPES, Multiples, requests
 
@@ -103,8 +103,8 @@ def _play(fleet: Fleet, law: Law, scenario: Scenario, end_s: float, most: int) -
         fleet.advance(sync_at)
         while unseen and unseen[0][0].at <= sync_at - scenario.age_s:
             law.see(*unseen.pop(0))
-        metric = law.metric(sync_at)
-        wanted = autoscaler.sync(sync_at, metric, law.trigger, replicas=fleet.replicas, ready=fleet.ready)
+        reading = Reading(law.metric(sync_at), law.trigger)
+        wanted = autoscaler.sync(sync_at, [reading], replicas=fleet.replicas, ready=fleet.ready)
         fleet.resize(wanted, lead_s=scenario.lead_s, idle_first=scenario.idle_first)
         sizes.append(_Size(sync_at, wanted, fleet.held, fleet.worker_s))
         sync_at += scenario.sync_s

@@ -6,7 +6,7 @@ import pytest
 
 from surge.policy.scaling import demand_behavior, ratio_behavior
 from surge.policy.timescale import TimeScale
-from surge.twin.hpa import AT_ONCE, Autoscaler, Trigger, hpa_wanted
+from surge.twin.hpa import AT_ONCE, Autoscaler, Reading, Trigger, hpa_wanted, largest_wanted
 
 RATIO, SUM = Trigger("Value", 0.7), Trigger("AverageValue", 1.0)
 
@@ -72,10 +72,20 @@ def test_metrics_travel_in_thousandths_rounded_up():
     assert hpa_wanted(0.5, SUM, replicas=0, ready=0) == 1
 
 
+@pytest.mark.parametrize(
+    ("busy", "backlog", "wanted"),
+    [(0.5, 90, 12), (0.9, 30, 13), (None, 90, 12), (None, 30, None), (0.5, None, None), (None, None, None)],
+)
+def test_the_larger_of_two_metrics_counts_and_one_that_is_missing_forbids_a_scale_in(busy, backlog, wanted):
+    readings = [Reading(busy, RATIO), Reading(backlog, Trigger("AverageValue", 7.5))]
+    assert largest_wanted(readings, replicas=10, ready=10) == wanted
+
+
 def follow(autoscaler: Autoscaler, metrics, replicas: int, every_s: float = 15.0) -> list[int]:
     sizes = []
     for turn, metric in enumerate(metrics):
-        replicas = autoscaler.sync(turn * every_s, metric, SUM, replicas=replicas, ready=replicas)
+        readings = [Reading(metric, SUM)]
+        replicas = autoscaler.sync(turn * every_s, readings, replicas=replicas, ready=replicas)
         sizes.append(replicas)
     return sizes
 
@@ -111,6 +121,11 @@ def test_a_controller_that_has_just_started_scales_in_after_a_window_only():
 
 def test_the_bounds_of_the_filter_hold():
     assert follow(Autoscaler(AT_ONCE, 3, 20), [100, 0], 10) == [20, 3]
+
+
+@pytest.mark.parametrize(("replicas", "after"), [(0, 0), (2, 3), (30, 20)])
+def test_the_bounds_come_before_any_metric_and_none_stay_none(replicas, after):
+    assert follow(Autoscaler(ratio_behavior(TimeScale(1)), 3, 20), [None], replicas) == [after]
 
 
 def test_changes_of_the_last_period_use_up_the_policy():
