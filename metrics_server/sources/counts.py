@@ -36,7 +36,11 @@ class Source(Protocol):
     """
 
     name: str
-    url: str
+
+    @property
+    def url(self) -> str:
+        """The address that is read now."""
+        ...
 
     async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> Mapping[bytes, Counts]:
         """Return the counts of the vhost's queues by name; what is unknown is left out. Raises ReadError."""

@@ -113,7 +113,5 @@ def _row(item: Any, vhost: str) -> tuple[bytes, Counts] | None:
     if not isinstance(item, dict) or item.get("vhost") != vhost or not isinstance(item.get("name"), str):
         return None
     numbers = [item.get(key) for key in ("messages_ready", "messages_unacknowledged", "consumers")]
-    if not all(type(number) is int and 0 <= number < MOST for number in numbers):
-        return None
-    ready, unacked, consumers = map(float, numbers)
-    return item["name"].encode(), Counts(ready, unacked, consumers)
+    whole = [float(number) for number in numbers if type(number) is int and 0 <= number < MOST]
+    return (item["name"].encode(), Counts(*whole)) if len(whole) == len(numbers) else None

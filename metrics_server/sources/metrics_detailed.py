@@ -44,14 +44,12 @@ class Parser:
 
     def __init__(self, vhost: str, *, beats: bool = False) -> None:
         self._kinds = (*KINDS, BEAT)
+        kinds, label = b"|".join(self._kinds if beats else KINDS), re.escape(vhost.encode())
         # The line break before a row, not `^`: a pattern that starts with letters is found twice as fast.
         self._row = re.compile(
-            rb"\nrabbitmq_detailed_queue_("
-            + b"|".join(self._kinds if beats else KINDS)
-            + rb')\{vhost="'
-            + re.escape(vhost.encode())
-            + rb'"'
-            rb',queue="([^"\\\n]+)"\} (-?\d{1,15}(?:\.\d{1,6})?)(?=\n)'
+            rb"\nrabbitmq_detailed_queue_(%b)" % kinds
+            + rb'\{vhost="%b",queue="([^"\\\n]+)"\} ' % label
+            + rb"(-?\d{1,15}(?:\.\d{1,6})?)(?=\n)"
         )
 
     def __call__(self, body: bytes) -> dict[bytes, Counts]:
