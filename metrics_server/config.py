@@ -222,9 +222,8 @@ def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if source != "management" and not (source == "auto" and management and "nodes" not in given):
         settings["nodes"] = _urls("broker.nodes", given["nodes"])
     if source != "metrics-detailed" and (management or source == "management"):
-        management = given["management"]
-        settings["management"] = _urls("broker.management.urls", management["urls"])
-        settings["credentials_file"] = folder / management["credentials_file"]
+        settings["management"] = _urls("broker.management", given["management"])
+        settings["credentials_file"] = folder / given["credentials_file"]
     return settings
 
 

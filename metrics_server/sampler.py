@@ -21,7 +21,7 @@ from metrics_server.config import Config, ConfigError, FilterSpec
 from metrics_server.snapshot import Read, Row, Snapshot
 from metrics_server.sources import Counts, ReadError, Source, newest, sources
 from surge.policy.demand import Demand, demand
-from surge.policy.history import History, Sample
+from surge.policy.history import History, Sample, Window
 
 __all__ = ["NodeState", "Sampler"]
 
@@ -133,12 +133,15 @@ class Sampler:
         history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
         return history
 
+    def windows(self, row: Row) -> list[Window]:
+        """Return the windows behind the demand of `row`, also when newer samples have come."""
+        with self._histories_lock:
+            return row.history.windows(self.config.windows_s, row.started)
+
     def _demand(self, row: Row) -> Demand:
         spec, counts, windows_s = row.spec, row.counts, self.config.windows_s
-        with self._histories_lock:
-            windows = row.history.windows(windows_s, row.started)
         return demand(
-            windows,
+            self.windows(row),
             Sample(row.started, counts.unacked, counts.ready, counts.consumers),
             service_s=spec.service_s,
             slots=spec.slots,

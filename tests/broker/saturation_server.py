@@ -1,6 +1,7 @@
 """A real saturation server for the tests beside this file, on loopback and behind TLS."""
 
 import json
+import signal
 import socket
 import ssl
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -39,12 +41,12 @@ def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) ->
 class Server:
     """`python -m metrics_server` in a process of its own, behind TLS."""
 
-    def __init__(self, folder: Path, port: int, node_url: str) -> None:
+    def __init__(self, folder: Path, port: int, node_url: str, **settings: dict[str, Any]) -> None:
         self.folder, self.port = folder, port
         _certificate(folder)
         (folder / "tokens").write_text(TOKEN + "\n")
         self.use()
-        config = {
+        config: dict[str, Any] = {
             "listen": {"host": "127.0.0.1", "port": port, "certificate": "tls.crt", "key": "tls.key"},
             "token_file": "tokens",
             "broker": {"nodes": [node_url], "vhost": "surge"},
@@ -53,6 +55,8 @@ class Server:
             "windows_s": [2, 8, 40],
             "filters_file": "filters.json",
         }
+        for key, values in settings.items():
+            config[key] = config.get(key, {}) | values
         (folder / "config.json").write_text(json.dumps(config))
         self.context = ssl.create_default_context(cafile=folder / "tls.crt")
         self.process: subprocess.Popen[bytes] | None = None
@@ -77,6 +81,16 @@ class Server:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(30)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let the process sleep while the block runs, as a machine that is paused does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "server.log").read_text().splitlines()]
