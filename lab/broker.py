@@ -1,4 +1,4 @@
-"""A real RabbitMQ node for tests, in a folder and on ports of its own, with the fleet's topology."""
+"""Real RabbitMQ nodes for tests, in folders and on ports of their own, with the fleet's topology."""
 
 import os
 import secrets
@@ -7,6 +7,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,10 +19,20 @@ from surge.policy import broker as conf
 from surge.policy import topology
 from surge.policy.topology import VHOST
 
-__all__ = ["ScratchBroker"]
+__all__ = ["ScratchBroker", "ScratchCluster"]
 
 PORTS = ("amqp_port", "management_port", "prometheus_port", "dist_port", "epmd_port")
 START_S, STOP_S = 90.0, 60.0
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """What the nodes of one cluster share. epmd_port: of a port mapper that outlives each of them."""
+
+    names: tuple[str, ...]
+    epmd_port: int
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16).upper(), repr=False)
+    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
 
 class ScratchBroker:
@@ -29,11 +41,18 @@ class ScratchBroker:
     statistics_s: wall seconds between two emissions of a queue's counts.
     """
 
-    def __init__(self, folder: Path, base_port: int, *, statistics_s: float = 0.5) -> None:
+    def __init__(
+        self, folder: Path, base_port: int, *, statistics_s: float = 0.5, cluster: _Cluster | None = None
+    ) -> None:
         self._folder = folder
+        self._own_mapper = cluster is None
         ports = {name: base_port + number for number, name in enumerate(PORTS)}
-        self._settings = conf.NodeSettings(name=f"scratch{base_port}", statistics_s=statistics_s, **ports)
-        self.admin_password = secrets.token_urlsafe(24)
+        name = _name(base_port)
+        cluster = cluster or _Cluster((), ports["epmd_port"])
+        ports["epmd_port"] = cluster.epmd_port
+        self._settings = conf.NodeSettings(name=name, statistics_s=statistics_s, peers=cluster.names, **ports)
+        self.admin_password = cluster.admin_password
+        self._cookie = cluster.cookie
         self._processes: list[subprocess.Popen[bytes]] = []
         self._configure()
 
@@ -59,9 +78,14 @@ class ScratchBroker:
     def prometheus_url(self) -> str:
         return f"http://127.0.0.1:{self._settings.prometheus_port}"
 
+    @property
+    def erlang_name(self) -> str:
+        return f"{self._settings.name}@localhost"
+
     def start(self) -> None:
         """Return when clients can connect. Raises RuntimeError with the end of the node's log."""
-        self._spawn(conf.epmd_command(self._settings.epmd_port))
+        if self._own_mapper:
+            self._spawn(conf.epmd_command(self._settings.epmd_port))
         self._until(lambda: _listens(self._settings.epmd_port), "its port mapper")
         self._spawn(conf.server_command())
         wanted = (self._settings.amqp_port, self._settings.management_port, self._settings.prometheus_port)
@@ -87,6 +111,19 @@ class ScratchBroker:
             for binding in shape["bindings"]:
                 channel.queue_bind(binding["destination"], binding["source"], binding["routing_key"])
 
+    def control(self, *arguments: str) -> str:
+        """Return what `rabbitmqctl` says. Raises subprocess.CalledProcessError."""
+        command = conf.control_command(self._settings, *arguments)
+        done = subprocess.run(
+            command,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        return done.stdout
+
     def log(self) -> str:
         return (self._folder / "node.log").read_text(errors="replace")
 
@@ -96,7 +133,7 @@ class ScratchBroker:
             "rabbitmq.conf": conf.rabbitmq_conf(self._settings, admin_password=self.admin_password),
             "advanced.config": conf.advanced_config(self._settings),
             "enabled_plugins": conf.enabled_plugins(),
-            ".erlang.cookie": secrets.token_hex(16).upper(),
+            ".erlang.cookie": self._cookie,
         }
         for name, text in texts.items():
             path = self._folder / name
@@ -106,21 +143,24 @@ class ScratchBroker:
         (self._folder / ".erlang.cookie").chmod(0o400)
 
     def _spawn(self, command: list[str]) -> None:
-        own = {
-            key: text.replace("{dir}", str(self._folder))
-            for key, text in conf.environment(self._settings).items()
-        }
         with (self._folder / "node.log").open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=self._folder,
-                env={"PATH": os.environ["PATH"], **own},
+                env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         self._processes.append(process)
+
+    def _environment(self) -> dict[str, str]:
+        own = conf.environment(self._settings)
+        return {
+            "PATH": os.environ["PATH"],
+            **{key: text.replace("{dir}", str(self._folder)) for key, text in own.items()},
+        }
 
     def _end(self, how: signal.Signals) -> None:
         for process in reversed(self._processes):
@@ -140,6 +180,52 @@ class ScratchBroker:
                     f"RabbitMQ: waited {START_S:g} s for {what}; its log ends:\n{self.log()[-2000:]}"
                 )
             time.sleep(0.05)
+
+
+class ScratchCluster:
+    """`nodes` of one cluster, up while the block runs. Takes ten ports from `base_port` on for each.
+
+    A queue that one node declares has its leader or its only copy there.
+    """
+
+    def __init__(self, folder: Path, base_port: int, size: int = 3, *, statistics_s: float = 0.5) -> None:
+        ports = [base_port + 10 * number for number in range(size)]
+        self._mapper_port = base_port + len(PORTS)
+        shared = _Cluster(tuple(map(_name, ports)), self._mapper_port)
+        self.nodes = [
+            ScratchBroker(folder / _name(port), port, statistics_s=statistics_s, cluster=shared)
+            for port in ports
+        ]
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            mapper = subprocess.Popen(conf.epmd_command(self._mapper_port), stderr=subprocess.DEVNULL)
+            starting.callback(mapper.wait)
+            starting.callback(mapper.terminate)
+            for node in self.nodes:
+                starting.enter_context(node)
+            self._running = starting.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._running.close()
+
+    def move_leader(self, queue: str, to: ScratchBroker) -> None:
+        """Of a quorum queue that `to` is a member of. Raises RuntimeError when it stays where it is."""
+        said = to.control(
+            "eval",
+            f'{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{VHOST}">>, queue, <<"{queue}">>)), '
+            f"rabbit_quorum_queue:transfer_leadership(Queue, '{to.erlang_name}').",
+        )
+        if "migrated" not in said:
+            raise RuntimeError(f"RabbitMQ: the leader of {queue} does not move to {to.erlang_name}: {said}")
+
+
+def _name(base_port: int) -> str:
+    return f"scratch{base_port}"
 
 
 def _listens(port: int) -> bool:

@@ -14,6 +14,7 @@ __all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "read_filters", "r
 
 MOST_BYTES = 16 * 2**20
 SHORTEST_TOKEN = 16
+SOURCES = ("auto", "metrics-detailed", "management")
 
 
 class ConfigError(Exception):
@@ -38,8 +39,11 @@ class FilterSpec:
 
 @dataclass(frozen=True)
 class Config:
-    """Settings in wall seconds. `nodes`: base URL of each broker node's metrics listener.
+    """Settings in wall seconds.
 
+    nodes, management: base URLs of the metrics listener of each broker node, and of management
+    listeners. source: which to read, `auto` for the first of them that answers. ca_file: who signed
+    the broker's certificates, besides the system's authorities.
     grace_s: how long the server stays up, unready, after SIGTERM.
     """
 
@@ -55,6 +59,10 @@ class Config:
     windows_s: tuple[float, ...]
     filters_file: Path
     grace_s: float = 1.0
+    source: str = "auto"
+    management: tuple[str, ...] = ()
+    credentials_file: Path | None = None
+    ca_file: Path | None = None
 
     @classmethod
     def read(cls, file: Path) -> "Config":
@@ -86,8 +94,7 @@ class Config:
             certificate=None if certificate is None else folder / certificate,
             key=None if key is None else folder / key,
             token_file=folder / given["token_file"],
-            nodes=_nodes(broker["nodes"]),
-            vhost=_label("broker.vhost", broker["vhost"]),
+            **_broker(broker, folder),
             sample_s=sample,
             stale_s=stale,
             windows_s=windows,
@@ -201,10 +208,29 @@ def _port(value: object) -> int:
     return value
 
 
-def _nodes(urls: object) -> tuple[str, ...]:
+def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    source, management = given.get("source", "auto"), given.get("management")
+    if source not in SOURCES:
+        raise ValueError(f"broker.source {str(source)[:60]!r}: want one of {', '.join(SOURCES)}")
+    ca = given.get("ca_file")
+    settings: dict[str, Any] = {
+        "source": source,
+        "vhost": _label("broker.vhost", given["vhost"]),
+        "nodes": (),
+        "ca_file": None if ca is None else folder / ca,
+    }
+    if source != "management" and not (source == "auto" and management and "nodes" not in given):
+        settings["nodes"] = _urls("broker.nodes", given["nodes"])
+    if source != "metrics-detailed" and (management or source == "management"):
+        settings["management"] = _urls("broker.management", given["management"])
+        settings["credentials_file"] = folder / given["credentials_file"]
+    return settings
+
+
+def _urls(key: str, urls: object) -> tuple[str, ...]:
     if not isinstance(urls, list) or not urls or len(set(urls)) != len(urls):
-        raise ValueError("broker.nodes: want a list of URLs, one per node")
+        raise ValueError(f"{key}: want a list of URLs, one per node")
     for url in urls:
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-            raise ValueError(f"broker.nodes: {str(url)[:60]!r} is no http or https URL")
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")) or "@" in url:
+            raise ValueError(f"{key}: {str(url).rpartition('@')[2][:60]!r} is no http or https URL")
     return tuple(url.rstrip("/") for url in urls)

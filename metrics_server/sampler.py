@@ -7,18 +7,21 @@ queue emits nothing, so an unchanged row is no proof of a frozen one.
 """
 
 import asyncio
+import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from threading import Lock
 from types import MappingProxyType
+from typing import NamedTuple
 
 import aiohttp
 import structlog
 
-from metrics_server.config import Config, FilterSpec
-from metrics_server.rabbitmq import Counts, ReadError, newest, parse, read_node, row_pattern
-from metrics_server.snapshot import Row, Snapshot, render
-from surge.policy.demand import demand
-from surge.policy.history import History, Sample
+from metrics_server.config import Config, ConfigError, FilterSpec
+from metrics_server.snapshot import Read, Row, Snapshot
+from metrics_server.sources import Counts, ReadError, Source, newest, sources
+from surge.policy.demand import Demand, demand
+from surge.policy.history import History, Sample, Window
 
 __all__ = ["NodeState", "Sampler"]
 
@@ -28,18 +31,30 @@ log = structlog.get_logger("sampler")
 LEAST_TIMEOUT_S = 1.0
 
 
-class NodeState:
-    """One broker node: its last rows, when each last changed, and counters for /metrics."""
+class _Answer(NamedTuple):
+    """started, unix: monotonic and wall seconds when the read began."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.rows: dict[bytes, Counts] = {}
+    counts: Mapping[bytes, Counts]
+    started: float
+    unix: float
+
+
+class NodeState:
+    """One address of the broker: its last rows, when each last changed, and the account for /metrics."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.rows: Mapping[bytes, Counts] = {}
         self.changed: dict[bytes, float] = {}
         self.reachable: bool | None = None
         self.reads: dict[str, int] = {"ok": 0}
         self.read_s = 0.0
 
-    def take(self, rows: dict[bytes, Counts], started: float) -> None:
+    @property
+    def url(self) -> str:
+        return self.source.url
+
+    def take(self, rows: Mapping[bytes, Counts], started: float) -> None:
         """Remember `rows`; a row seen for the first time counts as changed before everything."""
         old, changed = self.rows, self.changed
         self.changed = {
@@ -50,28 +65,39 @@ class NodeState:
 
 
 class Sampler:
-    """Owner of the histories and of the current `snapshot`, which readers may take at any time."""
+    """Owner of the histories and of the current `snapshot`, which readers may take at any time.
+
+    Raises ConfigError at construction when a file that a source needs is wrong.
+    """
 
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.clock = clock
         self.snapshot = Snapshot()
-        self.nodes = [NodeState(url) for url in config.nodes]
         self.specs: dict[bytes, FilterSpec] = {}
         self.histories: dict[str, History] = {}
-        self._pattern = row_pattern(config.vhost)
+        self._known = frozenset[str]()
+        self._timeout_s = max(LEAST_TIMEOUT_S, config.sample_s)
+        self._ways = [[NodeState(source) for source in way] for way in sources(config)]
+        self.nodes = self._ways[0]
+        self._trust = _trust(config)
+        # Rows are asked for their demand by the event loop and by the thread that serves /metrics.
+        self._histories_lock = Lock()
 
     async def run(self) -> None:
-        """Sample until cancelled."""
-        timeout = max(LEAST_TIMEOUT_S, self.config.sample_s)
-        async with (
-            aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit_per_host=1, keepalive_timeout=60), trust_env=False
-            ) as session,
-            asyncio.TaskGroup() as tasks,
-        ):
-            for node in self.nodes:
-                tasks.create_task(self._follow(node, session, timeout), name=f"sample {node.url}")
+        """Sample until cancelled, in the best way that answers; with several ways, look again at times."""
+        connector = aiohttp.TCPConnector(limit_per_host=1, keepalive_timeout=60, ssl=self._trust)
+        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+            turn_s = None if len(self._ways) == 1 else self.config.stale_s
+            while True:
+                if turn_s is not None:
+                    await self._choose(session)
+                try:
+                    async with asyncio.timeout(turn_s), asyncio.TaskGroup() as tasks:
+                        for node in self.nodes:
+                            tasks.create_task(self._follow(node, session), name=f"sample {node.url}")
+                except TimeoutError:
+                    continue
 
     def use(self, specs: dict[str, FilterSpec]) -> None:
         """Follow these filters from now on. Kept ones keep their history, removed ones vanish."""
@@ -81,40 +107,51 @@ class Sampler:
         self.histories = {name: self.histories[name] for name in same if name in self.histories}
         for name, history in self.histories.items():
             history.service_s = specs[name].service_s
+        self._known = frozenset(specs)
         self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
 
-    def fold(self, node: NodeState, body: bytes, *, started: float, unix: float) -> None:
+    def fold(self, node: NodeState, counts: Mapping[bytes, Counts], *, started: float, unix: float) -> None:
         """Take one answer of `node` into histories and snapshot."""
-        node.take(parse(body, self._pattern), started)
-        rows = dict(self.snapshot.rows)
-        for queue, spec in self.specs.items():
-            counts = node.rows.get(queue)
-            if counts is not None and self._believed(node, queue):
-                rows[spec.name] = self._row(spec, counts, started, unix, node.url)
-            elif counts is None and spec.name in rows and rows[spec.name].node == node.url:
-                del rows[spec.name]
+        rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
+        if not only:
+            node.take(counts, started)
+        read = Read(started, unix, node.url, node.source.name, self._demand)
+        with self._histories_lock:
+            for queue, spec in self.specs.items():
+                name, seen = spec.name, counts.get(queue)
+                if seen is None:
+                    row = rows.get(name)
+                    if row is not None and (only or row.node == read.node):
+                        del rows[name]
+                elif only or self._believed(node, queue):
+                    history = self.histories.get(name) or self._history(spec)
+                    history.append(started, seen.unacked, seen.ready)
+                    rows[name] = Row(spec, seen, history, read)
         self._publish(rows, started)
 
-    def _row(self, spec: FilterSpec, counts: Counts, started: float, unix: float, node: str) -> Row:
-        history = self.histories.get(spec.name)
-        if history is None:
-            history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
-        history.append(started, counts.unacked, counts.ready)
-        need = demand(
-            history.windows(self.config.windows_s),
-            Sample(started, counts.unacked, counts.ready, counts.consumers),
+    def _history(self, spec: FilterSpec) -> History:
+        history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
+        return history
+
+    def windows(self, row: Row) -> list[Window]:
+        """Return the windows behind the demand of `row`, also when newer samples have come."""
+        with self._histories_lock:
+            return row.history.windows(self.config.windows_s, row.started)
+
+    def _demand(self, row: Row) -> Demand:
+        spec, counts, windows_s = row.spec, row.counts, self.config.windows_s
+        return demand(
+            self.windows(row),
+            Sample(row.started, counts.unacked, counts.ready, counts.consumers),
             service_s=spec.service_s,
             slots=spec.slots,
             drain_s=spec.drain_s,
             lead_s=spec.lead_s,
             beta=spec.beta,
-            windows_s=self.config.windows_s,
+            windows_s=windows_s,
         )
-        return render(spec, counts, need, started=started, unix=unix, node=node)
 
     def _believed(self, node: NodeState, queue: bytes) -> bool:
-        if len(self.nodes) == 1:
-            return True
         candidates = {
             each.url: (each.changed[queue], each.rows[queue])
             for each in self.nodes
@@ -124,32 +161,65 @@ class Sampler:
 
     def _publish(self, rows: dict[str, Row], last_read: float | None = None) -> None:
         self.snapshot = Snapshot(
-            known=frozenset(spec.name for spec in self.specs.values()),
+            known=self._known,
             rows=MappingProxyType(rows),
             serial=self.snapshot.serial + 1,
             last_read=self.snapshot.last_read if last_read is None else last_read,
         )
 
-    async def _follow(self, node: NodeState, session: aiohttp.ClientSession, timeout_s: float) -> None:
+    async def _choose(self, session: aiohttp.ClientSession) -> None:
+        """Follow the first way of which an address answers; the present one when none does."""
+        for way in self._ways:
+            answers = await asyncio.gather(*[self._ask(node, session) for node in way])
+            if not any(answers):
+                continue
+            if way is not self.nodes:
+                # Counts of one source are older than those of another: a window over both is no window.
+                self.nodes, self.histories = way, {}
+                log.info("source chosen", source=way[0].source.name)
+            for node, answer in zip(way, answers, strict=True):
+                if answer is not None:
+                    self.fold(node, answer.counts, started=answer.started, unix=answer.unix)
+            return
+
+    async def _follow(self, node: NodeState, session: aiohttp.ClientSession) -> None:
         due = self.clock()
         while True:
-            started, unix = self.clock(), time.time()
-            try:
-                body = await read_node(session, node.url, self.config.vhost, timeout_s)
-            except ReadError as error:
-                node.reads[error.reason] = node.reads.get(error.reason, 0) + 1
-                self._reach(node, reachable=False, why=str(error))
-            else:
-                node.reads["ok"] += 1
-                self._reach(node, reachable=True, why="")
-                self.fold(node, body, started=started, unix=unix)
-            node.read_s = self.clock() - started
+            answer = await self._ask(node, session)
+            if answer is not None:
+                self.fold(node, answer.counts, started=answer.started, unix=answer.unix)
             # Late samples are skipped, never caught up in a burst.
             due = max(due + self.config.sample_s, self.clock())
             await asyncio.sleep(due - self.clock())
+
+    async def _ask(self, node: NodeState, session: aiohttp.ClientSession) -> _Answer | None:
+        started, unix = self.clock(), time.time()
+        try:
+            counts = await node.source.read(session, self._timeout_s)
+        except ReadError as error:
+            node.reads[error.reason] = node.reads.get(error.reason, 0) + 1
+            self._reach(node, reachable=False, why=str(error))
+            return None
+        finally:
+            node.read_s = self.clock() - started
+        node.reads["ok"] += 1
+        self._reach(node, reachable=True, why="")
+        return _Answer(counts, started, unix)
 
     def _reach(self, node: NodeState, *, reachable: bool, why: str) -> None:
         if node.reachable != reachable:
             node.reachable = reachable
             event = "broker node answers" if reachable else "broker node does not answer"
             log.info(event, node=node.url, why=why, filters=len(self.specs))
+
+
+def _trust(config: Config) -> ssl.SSLContext:
+    trust = ssl.create_default_context()
+    if config.ca_file is not None:
+        try:
+            trust.load_verify_locations(config.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"{config.ca_file}: no certificates in PEM: {error.strerror or error}"
+            ) from None
+    return trust

@@ -1,33 +1,93 @@
-"""What the server knows at one moment, immutable, with each answer rendered once."""
+"""What the server knows at one moment, immutable; each answer is rendered once, when first asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 import orjson
 
 from metrics_server.config import FilterSpec
-from metrics_server.rabbitmq import Counts
+from metrics_server.sources import Counts
 from surge.policy.demand import Demand
+from surge.policy.history import History
 from surge.policy.signal import active_ratio, active_ratio_raw
 
-__all__ = ["Row", "Snapshot", "render"]
+__all__ = ["Read", "Row", "Snapshot"]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One filter's numbers. `started`: monotonic seconds when the read behind them began.
+@dataclass(frozen=True)
+class Read:
+    """One answer of the broker. started, unix: monotonic and wall seconds when the read began.
 
-    `body` is the JSON object without its end: the age is added when it is served.
+    node: the URL that was read; source: how. law: makes the demand of a row of this read, of the state
+    at `started`, whenever it is called and from whatever thread.
     """
 
     started: float
+    unix: float
     node: str
+    source: str
+    law: "Callable[[Row], Demand]" = field(repr=False)
+
+
+@dataclass(eq=False)
+class Row:
+    """One filter's numbers.
+
+    KEDA asks each filter about twice in 15 s and samples come every 2 s: what costs more than to
+    remember the counts waits until somebody asks.
+    """
+
+    spec: FilterSpec
     counts: Counts
-    active_ratio: float
-    active_ratio_raw: float
-    demand: Demand
-    body: bytes = field(repr=False)
+    history: History = field(repr=False)
+    read: Read = field(repr=False)
+
+    @property
+    def started(self) -> float:
+        return self.read.started
+
+    @property
+    def node(self) -> str:
+        return self.read.node
+
+    @property
+    def source(self) -> str:
+        return self.read.source
+
+    @property
+    def active_ratio(self) -> float:
+        counts = self.counts
+        return active_ratio(counts.unacked, counts.consumers, counts.ready, self.spec.slots)
+
+    @property
+    def active_ratio_raw(self) -> float:
+        return active_ratio_raw(self.counts.unacked, self.counts.consumers, self.counts.ready)
+
+    @cached_property
+    def demand(self) -> Demand:
+        return self.read.law(self)
+
+    @cached_property
+    def body(self) -> bytes:
+        """The JSON object without its end: the age is added when it is served."""
+        return orjson.dumps(
+            {
+                "filter": self.spec.name,
+                "active_ratio": self.active_ratio,
+                "active_ratio_raw": self.active_ratio_raw,
+                "desired_workers": self.demand.desired_workers,
+                "offered_load": self.demand.offered_load,
+                "unacked": int(self.counts.unacked),
+                "consumers": int(self.counts.consumers),
+                "ready": int(self.counts.ready),
+                "sampled_at": round(self.read.unix, 3),
+                "source": self.source,
+                "window_s": self.demand.window_s,
+                "settled": self.demand.settled,
+            }
+        )[:-1]
 
     def answer(self, now: float) -> bytes:
         """Return the flat JSON object at `now` (monotonic seconds)."""
@@ -52,28 +112,3 @@ class Snapshot:
         for name, row in self.rows.items():
             if now - row.started <= stale_s:
                 yield name, row
-
-
-def render(
-    spec: FilterSpec, counts: Counts, demand: Demand, *, started: float, unix: float, node: str
-) -> Row:
-    """Return the row to serve. unix: the wall clock when the read began; node: the broker node's URL."""
-    ratio = active_ratio(counts.unacked, counts.consumers, counts.ready, spec.slots)
-    raw = active_ratio_raw(counts.unacked, counts.consumers, counts.ready)
-    body = orjson.dumps(
-        {
-            "filter": spec.name,
-            "active_ratio": ratio,
-            "active_ratio_raw": raw,
-            "desired_workers": demand.desired_workers,
-            "offered_load": demand.offered_load,
-            "unacked": int(counts.unacked),
-            "consumers": int(counts.consumers),
-            "ready": int(counts.ready),
-            "sampled_at": round(unix, 3),
-            "source": "metrics-detailed",
-            "window_s": demand.window_s,
-            "settled": demand.settled,
-        }
-    )
-    return Row(started, node, counts, ratio, raw, demand, body[:-1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 __all__ = [
     "NodeSettings",
     "advanced_config",
+    "control_command",
     "enabled_plugins",
     "environment",
     "epmd_command",
@@ -20,7 +21,10 @@ PLUGINS = ("rabbitmq_management", "rabbitmq_prometheus", "rabbitmq_event_exchang
 
 @dataclass(frozen=True, kw_only=True)
 class NodeSettings:
-    """name: tells nodes of one machine apart. statistics_s: wall seconds between two emissions."""
+    """name: tells nodes of one machine apart. statistics_s: wall seconds between two emissions.
+
+    peers: names of all nodes of its cluster, its own too; none for a node that stands alone.
+    """
 
     name: str
     amqp_port: int
@@ -29,6 +33,7 @@ class NodeSettings:
     dist_port: int
     epmd_port: int
     statistics_s: float
+    peers: tuple[str, ...] = ()
 
 
 def rabbitmq_conf(node: NodeSettings, *, admin_password: str) -> str:
@@ -48,6 +53,12 @@ def rabbitmq_conf(node: NodeSettings, *, admin_password: str) -> str:
         "log.console": "true",
         "log.console.level": "warning",
         "log.file": "false",
+    }
+    if node.peers:
+        lines["cluster_formation.peer_discovery_backend"] = "classic_config"
+    lines |= {
+        f"cluster_formation.classic_config.nodes.{number}": f"{peer}@localhost"
+        for number, peer in enumerate(node.peers, 1)
     }
     return "".join(f"{key} = {value}\n" for key, value in lines.items())
 
@@ -84,6 +95,11 @@ def environment(node: NodeSettings) -> dict[str, str]:
 def server_command() -> list[str]:
     # Debian's wrapper of the same name in PATH changes the user; this is the server itself.
     return ["/usr/lib/rabbitmq/bin/rabbitmq-server"]
+
+
+def control_command(node: NodeSettings, *arguments: str) -> list[str]:
+    """A `rabbitmqctl` of this node, in `environment`."""
+    return ["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", "--node", f"{node.name}@localhost", *arguments]
 
 
 def epmd_command(port: int) -> list[str]:

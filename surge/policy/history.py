@@ -22,6 +22,9 @@ __all__ = ["History", "Sample", "Window"]
 # beyond any spread of service times or a service time in the catalogue that is 2x wrong.
 PURGE_FACTOR, PURGE_SLACK = 5.0, 10.0
 
+# Samples go a block at a time: shifting four arrays at each append would cost more than the fold.
+BLOCK = 64
+
 # Messages that vanish and come back within this share of the horizon were never gone.
 RETURN_SHARE = 0.2
 
@@ -76,7 +79,7 @@ class History:
         self._times = array("d")
         self._integrals = array("d")
         self._levels = array("d")
-        self._busy = 0.0
+        self._busy = array("d")
         self._lost = 0.0
         self._missed, self._missed_at = 0.0, -inf
         for sample in samples:
@@ -99,42 +102,47 @@ class History:
 
         Raises ValueError when a number is not finite.
         """
-        busy, level = tidy(unacked), tidy(unacked) + tidy(ready)
+        busy = tidy(unacked)
+        level = busy + tidy(ready)
         if not isfinite(at):
             raise ValueError(f"time {at}: want a finite number")
-        times = self._times
-        if not times:
-            integral = 0.0
-        else:
-            passed = at - times[-1]
+        times, integral = self._times, 0.0
+        if times:
+            passed, before = at - times[-1], self._busy[-1]
             if passed <= 0:
                 return
-            self._account_for_a_jump(at, level, most_busy=max(busy, self._busy), passed=passed)
-            integral = self._integrals[-1] + (busy + self._busy) / 2 * passed
+            growth = level + self._lost - self._levels[-1]
+            if not -PURGE_SLACK <= growth <= PURGE_SLACK:
+                self._account_for_a_jump(at, growth, most_busy=max(busy, before), passed=passed)
+            integral = self._integrals[-1] + (busy + before) / 2 * passed
         times.append(at)
         self._integrals.append(integral)
         self._levels.append(level + self._lost)
-        self._busy = busy
-        self._forget(at - self.horizon_s)
+        self._busy.append(busy)
+        if len(times) > BLOCK and times[BLOCK - 1] < at - self.horizon_s:
+            self._forget(at - self.horizon_s)
 
-    def window(self, length_s: float) -> Window:
-        """Return the window from the last sample at least `length_s` old (or the first) to the newest."""
+    def window(self, length_s: float, until: float = inf) -> Window:
+        """Return the window from the last sample at least `length_s` old (or the first) to the newest.
+
+        until: the newest sample that counts; what was appended later is as if it were not there.
+        """
         times = self._times
-        if not times:
+        last = len(times) - 1 if until == inf else bisect_right(times, until) - 1
+        if last < 0:
             return Window(0.0, 0.0, 0.0)
         # A hundredth: samples come a little early or late.
-        start = max(0, bisect_right(times, times[-1] - length_s * 0.99) - 1)
-        span = times[-1] - times[start]
+        start = max(0, bisect_right(times, times[last] - length_s * 0.99) - 1)
+        span = times[last] - times[start]
         if span <= 0:
-            return Window(0.0, self._busy, 0.0)
-        mean = (self._integrals[-1] - self._integrals[start]) / span
-        return Window(span, mean, self._levels[-1] - self._levels[start])
+            return Window(0.0, self._busy[last], 0.0)
+        mean = (self._integrals[last] - self._integrals[start]) / span
+        return Window(span, mean, self._levels[last] - self._levels[start])
 
-    def windows(self, lengths_s: Sequence[float]) -> list[Window]:
-        return [self.window(length) for length in lengths_s]
+    def windows(self, lengths_s: Sequence[float], until: float = inf) -> list[Window]:
+        return [self.window(length, until) for length in lengths_s]
 
-    def _account_for_a_jump(self, at: float, level: float, *, most_busy: float, passed: float) -> None:
-        growth = level + self._lost - self._levels[-1]
+    def _account_for_a_jump(self, at: float, growth: float, *, most_busy: float, passed: float) -> None:
         explained = PURGE_FACTOR * most_busy * passed / self.service_s + PURGE_SLACK + most_busy
         if growth < -explained:
             self._lost -= growth
@@ -146,9 +154,8 @@ class History:
             self._missed -= back
 
     def _forget(self, before: float) -> None:
-        # One sample older than the horizon stays, so that the longest window is whole. Samples go
-        # a block at a time: shifting three arrays at each append would cost more than the fold.
+        # Two samples older than the horizon stay, so that the longest window is whole, even when it
+        # is asked for a sample later (`until`).
         times = self._times
-        if len(times) > 64 and times[63] < before:
-            gone = bisect_right(times, before) - 1
-            del times[:gone], self._integrals[:gone], self._levels[:gone]
+        gone = bisect_right(times, before) - 2
+        del times[:gone], self._busy[:gone], self._integrals[:gone], self._levels[:gone]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -9,7 +10,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -48,13 +50,20 @@ class Server:
     """`python -m metrics_server` in a process of its own, behind TLS."""
 
     def __init__(
-        self, folder: Path, port: int, node_url: str, *, sample_s: float = 0.25, stale_s: float = 2.5
+        self,
+        folder: Path,
+        port: int,
+        node_url: str,
+        *,
+        sample_s: float = 0.25,
+        stale_s: float = 2.5,
+        **settings: dict[str, Any],
     ) -> None:
         self.folder, self.port, self.stale_s = folder, port, stale_s
         _certificate(folder)
         (folder / "tokens").write_text(TOKEN + "\n")
         self.use()
-        config = {
+        config: dict[str, Any] = {
             "listen": {"host": "127.0.0.1", "port": port, "certificate": "tls.crt", "key": "tls.key"},
             "token_file": "tokens",
             "broker": {"nodes": [node_url], "vhost": "surge"},
@@ -63,6 +72,8 @@ class Server:
             "windows_s": [2, 8, 40],
             "filters_file": "filters.json",
         }
+        for key, values in settings.items():
+            config[key] = config.get(key, {}) | values
         (folder / "config.json").write_text(json.dumps(config))
         self.context = ssl.create_default_context(cafile=folder / "tls.crt")
         self.process: subprocess.Popen[bytes] | None = None
@@ -96,6 +107,16 @@ class Server:
             rss_mib=pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
             descriptors=len(list((folder / "fd").iterdir())),
         )
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Let the process sleep while the block runs, as a machine that is paused does."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def log(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (self.folder / "server.log").read_text().splitlines()]

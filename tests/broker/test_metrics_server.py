@@ -7,11 +7,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 
-import pika
 import pika.exceptions
 import pytest
 
 from lab.broker import ScratchBroker
+from tests.broker.saturation_filter import Filter
 from tests.broker.saturation_server import TOKEN, Server, eventually
 
 pytestmark = pytest.mark.broker
@@ -35,51 +35,6 @@ def server(tmp_path, node) -> Iterator[Server]:
     finally:
         if server.process is not None and server.process.poll() is None:
             assert server.stop() == 0
-
-
-class Filter:
-    """A queue with workers that take messages and hold them until told to finish."""
-
-    def __init__(self, node: ScratchBroker, name: str, kind: str) -> None:
-        self.connection = pika.BlockingConnection(pika.URLParameters(node.amqp_url + "?heartbeat=0"))
-        self.queue, self.held = f"filter.{name}", []
-        self.channels: list[tuple] = []
-        self.main = self.connection.channel()
-        self.main.confirm_delivery()
-        self.main.queue_declare(self.queue, durable=True, arguments={"x-queue-type": kind})
-
-    def workers(self, count: int) -> None:
-        for _ in range(count):
-            channel = self.connection.channel()
-            channel.basic_qos(prefetch_count=1)
-            tag = channel.basic_consume(
-                self.queue, lambda on, method, *_: self.held.append((on, method.delivery_tag))
-            )
-            self.channels.append((channel, tag))
-
-    def publish(self, count: int) -> None:
-        for _ in range(count):
-            self.main.basic_publish("", self.queue, b"work", pika.BasicProperties(delivery_mode=2))
-
-    def hold(self, count: int) -> None:
-        def taken() -> bool:
-            self.connection.process_data_events(0.05)
-            return len(self.held) == count
-
-        eventually(taken, f"{count} messages at the workers")
-
-    def finish(self, count: int) -> None:
-        for _ in range(count):
-            channel, tag = self.held.pop()
-            channel.basic_ack(tag)
-
-    def cancel(self, count: int) -> None:
-        """Let workers drain: no new message, but they keep the one they work on."""
-        for channel, tag in self.channels[:count]:
-            channel.basic_cancel(tag)
-
-    def leave(self) -> None:
-        self.connection.close()
 
 
 @pytest.fixture

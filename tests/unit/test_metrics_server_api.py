@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from metrics_server import Config, FilterSpec, Sampler, build_app
+from metrics_server.sources.metrics_detailed import Parser
 
 NODE = "http://127.0.0.1:1"
+PARSE = Parser("surge")
 TOKENS = (b"old-token-0123456789", b"new-token-0123456789")
 
 
@@ -48,7 +50,7 @@ class Server:
         ]
         state = self.sampler.nodes[node]
         state.reachable = True
-        self.sampler.fold(state, "".join(lines).encode(), started=self.clock.now, unix=1.8e9)
+        self.sampler.fold(state, PARSE("".join(lines).encode()), started=self.clock.now, unix=1.8e9)
 
     def get(self, path: str, token: bytes | None = TOKENS[0], **headers: str) -> tuple[int, dict, bytes]:
         sent: list[dict] = []

@@ -14,9 +14,11 @@ from hypothesis.strategies import (
     tuples,
 )
 
-from metrics_server.rabbitmq import Counts, newest, parse, row_pattern
+from metrics_server.sources import Counts, newest
+from metrics_server.sources.metrics_detailed import Parser
 
-PATTERN = row_pattern("surge")
+PARSE = Parser("surge", beats=True)
+BEAT = 98765
 KINDS = ("messages_ready", "messages_unacked", "consumers")
 counts = tuples(*[integers(0, 10**9)] * 3)
 names = text("abcdefghijklmnopqrstuvwxyz0123456789-.", min_size=1, max_size=30)
@@ -42,7 +44,7 @@ def rows(queue: str, numbers, vhost: str = "surge") -> list[str]:
     ]
     others = [
         f"rabbitmq_detailed_queue_messages{label} {numbers[0] + numbers[1]}",
-        f"rabbitmq_detailed_queue_process_reductions_total{label} 98765",
+        f"rabbitmq_detailed_queue_process_reductions_total{label} {BEAT}",
     ]
     return [*wanted, *others]
 
@@ -57,27 +59,29 @@ def reply(*lines: str) -> bytes:
 
 
 def read(body: bytes) -> dict[str, Counts]:
-    return {queue.decode(): numbers for queue, numbers in parse(body, PATTERN).items()}
+    return {queue.decode(): numbers for queue, numbers in PARSE(body).items()}
 
 
 @given(dictionaries(names, counts, max_size=8), randoms())
 def test_every_queue_is_read_in_whatever_order_the_lines_come(truth, random):
     lines = [line for queue, numbers in truth.items() for line in rows(queue, numbers)]
     random.shuffle(lines)
-    assert read(reply(*lines)) == {queue: Counts(*map(float, numbers)) for queue, numbers in truth.items()}
+    assert read(reply(*lines)) == {
+        queue: Counts(*map(float, numbers), BEAT) for queue, numbers in truth.items()
+    }
 
 
 @given(dictionaries(names, counts, min_size=1, max_size=4), integers(0, 4_000))
 def test_a_truncated_reply_loses_queues_but_never_changes_a_number(truth, length):
     whole = reply(*[line for queue, numbers in truth.items() for line in rows(queue, numbers)])
     for queue, numbers in read(whole[:length]).items():
-        assert numbers == Counts(*map(float, truth[queue]))
+        assert numbers[:3] == truth[queue]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_queue_name_never_lends_its_numbers_to_another_queue(name):
     seen = read(reply(*rows("filter.a", (1, 2, 3)), *rows(name, (700, 700, 700))))
-    assert seen.pop("filter.a") == Counts(1, 2, 3)
+    assert seen.pop("filter.a") == Counts(1, 2, 3, BEAT)
     assert set(seen) <= {name}
 
 
@@ -89,7 +93,7 @@ def test_no_name_without_a_line_break_touches_the_queue_beside_it(others):
         if "\n" not in queue and queue != "filter.a"
         for line in rows(queue, numbers)
     ]
-    assert read(reply(*lines, *rows("filter.a", (1, 2, 3))))["filter.a"] == Counts(1, 2, 3)
+    assert read(reply(*lines, *rows("filter.a", (1, 2, 3))))["filter.a"] == Counts(1, 2, 3, BEAT)
 
 
 @given(names, counts, counts, sampled_from(KINDS))
@@ -122,7 +126,7 @@ def test_a_value_that_is_no_plain_number_makes_the_queue_unknown(number):
 
 @given(binary(max_size=400))
 def test_no_bytes_make_the_parser_fail(body):
-    assert parse(body, PATTERN) == {}
+    assert PARSE(body) == {}
 
 
 def test_the_row_that_changed_last_is_believed_after_a_leader_moved():
