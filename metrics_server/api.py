@@ -11,7 +11,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from metrics_server.collector import SaturationCollector, exposition
+from metrics_server.explain import explained
 from metrics_server.sampler import Sampler
+from metrics_server.snapshot import Row
 
 __all__ = ["Lifecycle", "build_app"]
 
@@ -33,6 +35,7 @@ def build_app(sampler: Sampler, life: Lifecycle) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/filters/{name}", endpoints.one),
+            Route("/v1/filters/{name}/explain", endpoints.explain),
             Route("/v1/filters", endpoints.every),
             Route("/metrics", endpoints.metrics),
             Route("/healthz", endpoints.healthz),
@@ -52,14 +55,28 @@ class _Endpoints:
     async def one(self, request: Request) -> Response:
         if not self._allowed(request):
             return _refused()
-        snapshot, now = self.sampler.snapshot, self.sampler.clock()
-        name = request.path_params["name"]
+        now = self.sampler.clock()
+        row = self._row(request.path_params["name"], now)
+        return row if isinstance(row, Response) else _json(row.answer(now))
+
+    async def explain(self, request: Request) -> Response:
+        if not self._allowed(request):
+            return _refused()
+        name, now = request.path_params["name"], self.sampler.clock()
+        row = self._row(name, now)
+        if isinstance(row, Response):
+            return row
+        windows = self.sampler.windows(name), self.sampler.config.windows_s
+        return _json(explained(row, *windows, age_s=max(0.0, now - row.started), stale_s=self.stale_s))
+
+    def _row(self, name: str, now: float) -> Row | Response:
+        snapshot = self.sampler.snapshot
+        if name not in snapshot.known:
+            return _error(404, "no such filter in the catalogue")
         row = snapshot.fresh(name, now, self.stale_s)
-        if row is not None and name in snapshot.known:
-            return Response(row.answer(now), media_type=JSON, headers=NO_STORE)
-        if name in snapshot.known:
+        if row is None:
             return _error(503, "no fresh numbers from the broker: see /readyz and the server's log")
-        return _error(404, "no such filter in the catalogue")
+        return row
 
     async def every(self, request: Request) -> Response:
         if not self._allowed(request):
@@ -94,6 +111,10 @@ class _Endpoints:
         # Every token is compared, so that time tells nothing about which one matched.
         matches = [compare_digest(token, each) for each in self.life.tokens]
         return any(matches) and scheme.lower() == "bearer"
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type=JSON, headers=NO_STORE)
 
 
 def _refused() -> Response:

@@ -15,10 +15,10 @@ import aiohttp
 import structlog
 
 from metrics_server.config import Config, FilterSpec
-from metrics_server.rabbitmq import Counts, ReadError, newest, parse, read_node, row_pattern
+from metrics_server.rabbitmq import SOURCE, Counts, ReadError, newest, parse, read_node, row_pattern
 from metrics_server.snapshot import Row, Snapshot, render
 from surge.policy.demand import demand
-from surge.policy.history import History, Sample
+from surge.policy.history import History, Sample, Window
 
 __all__ = ["NodeState", "Sampler"]
 
@@ -83,6 +83,10 @@ class Sampler:
             history.service_s = specs[name].service_s
         self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
 
+    def windows(self, name: str) -> list[Window]:
+        """Return the windows behind the last demand of a filter that has a row."""
+        return self.histories[name].windows(self.config.windows_s)
+
     def fold(self, node: NodeState, body: bytes, *, started: float, unix: float) -> None:
         """Take one answer of `node` into histories and snapshot."""
         node.take(parse(body, self._pattern), started)
@@ -110,7 +114,7 @@ class Sampler:
             beta=spec.beta,
             windows_s=self.config.windows_s,
         )
-        return render(spec, counts, need, started=started, unix=unix, node=node)
+        return render(spec, counts, need, started=started, unix=unix, node=node, source=SOURCE)
 
     def _believed(self, node: NodeState, queue: bytes) -> bool:
         if len(self.nodes) == 1:

@@ -21,8 +21,10 @@ class Row:
     `body` is the JSON object without its end: the age is added when it is served.
     """
 
+    spec: FilterSpec
     started: float
     node: str
+    source: str
     counts: Counts
     active_ratio: float
     active_ratio_raw: float
@@ -55,9 +57,12 @@ class Snapshot:
 
 
 def render(
-    spec: FilterSpec, counts: Counts, demand: Demand, *, started: float, unix: float, node: str
+    spec: FilterSpec, counts: Counts, demand: Demand, *, started: float, unix: float, node: str, source: str
 ) -> Row:
-    """Return the row to serve. unix: the wall clock when the read began; node: the broker node's URL."""
+    """Return the row to serve.
+
+    unix: the wall clock when the read began; node: the broker node's URL; source: how it was read.
+    """
     ratio = active_ratio(counts.unacked, counts.consumers, counts.ready, spec.slots)
     raw = active_ratio_raw(counts.unacked, counts.consumers, counts.ready)
     body = orjson.dumps(
@@ -71,9 +76,9 @@ def render(
             "consumers": int(counts.consumers),
             "ready": int(counts.ready),
             "sampled_at": round(unix, 3),
-            "source": "metrics-detailed",
+            "source": source,
             "window_s": demand.window_s,
             "settled": demand.settled,
         }
     )
-    return Row(started, node, counts, ratio, raw, demand, body[:-1])
+    return Row(spec, started, node, source, counts, ratio, raw, demand, body[:-1])

@@ -105,6 +105,19 @@ def test_a_filter_is_one_flat_object_of_plain_numbers(server):
     }
 
 
+def test_a_filter_is_explained_under_the_same_conditions_as_it_is_served(server):
+    assert server.get("/v1/filters/a/explain")[0] == 503
+    server.fed(a=(4, 7, 10), b=(0, 0, 0))
+    told, flat = server.json("/v1/filters/a/explain"), server.json("/v1/filters/a")
+    assert told["desired_workers"] == flat["desired_workers"] == 10
+    assert told["inputs"]["unacked"] == 7
+    assert told["read"] == {"source": "metrics-detailed", "node": NODE, "age_s": 0, "stale_s": 20}
+    assert server.get("/v1/filters/c/explain")[0] == 404
+    assert server.get("/v1/filters/a/explain", None)[0] == 401
+    server.clock.now += 20.1
+    assert server.get("/v1/filters/a/explain")[0] == 503
+
+
 def test_before_the_first_read_every_filter_is_503_and_the_server_unready(server):
     assert server.get("/v1/filters/a")[0] == 503
     assert server.get("/readyz")[0] == 503
