@@ -9,15 +9,10 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from tests.certificates import certify
 
 __all__ = ["TOKEN", "Server", "eventually"]
 
@@ -39,12 +34,12 @@ def eventually(check: Callable[[], Any], what: str, patience_s: float = 30.0) ->
 class Server:
     """`python -m metrics_server` in a process of its own, behind TLS."""
 
-    def __init__(self, folder: Path, port: int, node_url: str) -> None:
+    def __init__(self, folder: Path, port: int, node_url: str, **settings: dict[str, Any]) -> None:
         self.folder, self.port = folder, port
-        _certificate(folder)
+        certify(folder)
         (folder / "tokens").write_text(TOKEN + "\n")
         self.use()
-        config = {
+        config: dict[str, Any] = {
             "listen": {"host": "127.0.0.1", "port": port, "certificate": "tls.crt", "key": "tls.key"},
             "token_file": "tokens",
             "broker": {"nodes": [node_url], "vhost": "surge"},
@@ -53,6 +48,8 @@ class Server:
             "windows_s": [2, 8, 40],
             "filters_file": "filters.json",
         }
+        for key, values in settings.items():
+            config[key] = config.get(key, {}) | values
         (folder / "config.json").write_text(json.dumps(config))
         self.context = ssl.create_default_context(cafile=folder / "tls.crt")
         self.process: subprocess.Popen[bytes] | None = None
@@ -104,28 +101,3 @@ class Server:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "saturation")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    secret = folder / "tls.key"
-    secret.touch(0o600)
-    secret.write_bytes(private)

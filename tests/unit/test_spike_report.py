@@ -53,7 +53,11 @@ def test_each_published_message_finished_once_is_a_clean_account():
 
 
 def came_back_unbegun() -> list[dict[str, Any]]:
-    return [worker(105, "drained", "w0"), job(110, "started", "a", redelivered=True), job(112, "finished", "a")]
+    return [
+        worker(105, "drained", "w0"),
+        job(110, "started", "a", redelivered=True),
+        job(112, "finished", "a"),
+    ]
 
 
 def test_a_message_that_crossed_a_cancel_counts_as_redelivered_by_a_scale_in():
