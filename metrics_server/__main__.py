@@ -28,16 +28,28 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _log_json() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stdout)
+    """One JSON object a line on stdout, from this program and from the libraries under it."""
+    stamped: list[structlog.types.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendered: list[structlog.types.Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*stamped, *rendered],
         logger_factory=structlog.PrintLoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    theirs = logging.StreamHandler(sys.stdout)
+    meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    theirs.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=stamped, processors=[meta, *rendered])
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[theirs])
+    # A client that sends rubbish gets its 400; a line for each would let it fill the disk.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
 
 if __name__ == "__main__":

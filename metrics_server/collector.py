@@ -1,5 +1,6 @@
 """`/metrics`: what is in the snapshot at the moment of the scrape, so removed filters vanish."""
 
+import time
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -7,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from metrics_server.door import Answers
 from metrics_server.sampler import Sampler
 from metrics_server.snapshot import Row
 
@@ -18,6 +20,7 @@ GAUGES = {
     "active_ratio_raw": ("Unacked messages per consumer, unclamped", lambda row: row.active_ratio_raw),
     "desired_workers": ("Workers the filter needs now", lambda row: row.demand.desired_workers),
     "offered_load": ("Busy slots that the arrivals need", lambda row: row.demand.offered_load),
+    "settled": ("1 when the longest window is whole", lambda row: row.demand.settled),
     "unacked": ("Messages workers hold", lambda row: row.counts.unacked),
     "consumers": ("Consumers of the queue", lambda row: row.counts.consumers),
     "ready": ("Messages that wait", lambda row: row.counts.ready),
@@ -27,8 +30,10 @@ GAUGES = {
 class SaturationCollector(Collector):
     """Gauges of every fresh filter; the age of every filter with numbers, fresh or not."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, answers: Answers) -> None:
         self.sampler = sampler
+        self.answers = answers
+        self.started = time.time()
 
     def collect(self) -> Iterator[Metric]:
         snapshot, now = self.sampler.snapshot, self.sampler.clock()
@@ -46,6 +51,13 @@ class SaturationCollector(Collector):
         yield GaugeMetricFamily(
             PREFIX + "unknown_filters", "Filters answered by 503", value=len(snapshot.known) - len(fresh)
         )
+        yield GaugeMetricFamily(
+            PREFIX + "start_time_seconds", "Start of the server, seconds since 1970", value=self.started
+        )
+        answers = CounterMetricFamily(PREFIX + "answers", "Answers under /v1 by status", labels=["status"])
+        for status, count in self.answers.by_status.items():
+            answers.add_metric([str(status)], count)
+        yield answers
         yield from self._nodes()
 
     def _nodes(self) -> Iterator[Metric]:

@@ -1,8 +1,8 @@
 """Frozen settings of one server process, and the two files it follows while it runs: filters and tokens."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any
 
 from surge.policy.demand import WINDOWS_S
 
-__all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "read_filters", "read_tokens"]
+__all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "Limits", "read_filters", "read_tokens"]
 
+TLS_FILES = ("certificate", "key", "client_ca")
+LISTEN = ("host", "port", *TLS_FILES)
 MOST_BYTES = 16 * 2**20
 SHORTEST_TOKEN = 16
 SOURCES = ("auto", "metrics-detailed", "management")
@@ -38,12 +40,26 @@ class FilterSpec:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """Bounds of one process that no KEDA meets: it keeps one connection per ScaledObject.
+
+    connections: open at a time; one more is closed at once. request_bytes: head of a request.
+    refusals_per_s: answers 401 before 429 takes over; a right token is served all the same.
+    """
+
+    connections: int = 4096
+    request_bytes: int = 16_384
+    refusals_per_s: float = 20.0
+
+
+@dataclass(frozen=True)
 class Config:
     """Settings in wall seconds.
 
     nodes, management: base URLs of the metrics listener of each broker node, and of management
     listeners. source: which to read, `auto` for the first of them that answers. ca_file: who signed
     the broker's certificates, besides the system's authorities.
+    client_ca: who signs the certificates that clients must show; None asks for none.
     grace_s: how long the server stays up, unready, after SIGTERM.
     """
 
@@ -63,6 +79,8 @@ class Config:
     management: tuple[str, ...] = ()
     credentials_file: Path | None = None
     ca_file: Path | None = None
+    client_ca: Path | None = None
+    limits: Limits = Limits()
 
     @classmethod
     def read(cls, file: Path) -> "Config":
@@ -76,23 +94,29 @@ class Config:
 
     @classmethod
     def _of(cls, given: Mapping[str, Any], folder: Path) -> "Config":
-        listen, broker = given["listen"], given["broker"]
+        broker, listen = given["broker"], _known("listen", given["listen"], LISTEN)
         windows = tuple(_seconds("windows_s", each) for each in given.get("windows_s", WINDOWS_S))
         if len(windows) < 3:
             raise ValueError("windows_s: not enough values: want three lengths or four")
         if not all(shorter < longer for shorter, longer in pairwise(windows)):
             raise ValueError("windows_s: want lengths of which each is longer than the one before")
-        certificate, key = (listen.get(name) for name in ("certificate", "key"))
+        certificate, key, client_ca = (
+            None if listen.get(name) is None else folder / listen[name] for name in TLS_FILES
+        )
         if (certificate is None) != (key is None):
             raise ValueError("listen: certificate and key belong together")
+        if client_ca is not None and certificate is None:
+            raise ValueError(
+                "listen: client_ca without certificate and key: nobody would be asked for theirs"
+            )
         sample, stale = _seconds("sample_s", given["sample_s"]), _seconds("stale_s", given["stale_s"])
         if stale < 2 * sample:
             raise ValueError(f"stale_s {stale:g} is less than two samples of {sample:g} s")
         return cls(
             host=str(listen["host"]),
             port=_port(listen["port"]),
-            certificate=None if certificate is None else folder / certificate,
-            key=None if key is None else folder / key,
+            certificate=certificate,
+            key=key,
             token_file=folder / given["token_file"],
             **_broker(broker, folder),
             sample_s=sample,
@@ -100,6 +124,8 @@ class Config:
             windows_s=windows,
             filters_file=folder / given["filters_file"],
             grace_s=float(given.get("grace_s", cls.grace_s)),
+            client_ca=client_ca,
+            limits=_limits(given.get("limits", {})),
         )
 
 
@@ -172,8 +198,11 @@ def _filter(entry: Mapping[str, Any]) -> FilterSpec:
         raise ValueError(f"slots {slots!r}: want a whole number of at least 1")
     if not (isfinite(beta) and beta >= 0):
         raise ValueError(f"beta {beta}: want 0 or more")
+    name = _label("name", entry["name"])
+    if "/" in name:
+        raise ValueError(f"name {name!r}: want no /, it would end the name in /v1/filters/NAME")
     return FilterSpec(
-        name=_label("name", entry["name"]),
+        name=name,
         queue=_label("queue", entry["queue"]),
         slots=slots,
         service_s=_seconds("service_s", entry["service_s"]),
@@ -200,6 +229,26 @@ def _seconds(key: str, value: object) -> float:
 
 def _lead(value: object) -> float:
     return 0.0 if value == 0 else _seconds("lead_s", value)
+
+
+def _limits(given: Mapping[str, Any]) -> Limits:
+    known = _known("limits", given, [each.name for each in fields(Limits)])
+    limits = Limits(**known)
+    for name, least in (("connections", 1), ("request_bytes", 1024)):
+        value = getattr(limits, name)
+        if type(value) is not int or value < least:
+            raise ValueError(f"limits.{name} {value!r}: want a whole number of at least {least}")
+    rate = limits.refusals_per_s
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not (isfinite(rate) and rate > 0):
+        raise ValueError(f"limits.refusals_per_s {rate!r}: want more than 0")
+    return limits
+
+
+def _known(key: str, given: Mapping[str, Any], names: Iterable[str]) -> Mapping[str, Any]:
+    # A misspelt client_ca must not mean that everybody may come in.
+    if unknown := sorted(set(given) - set(names)):
+        raise ValueError(f"{key}: there is no {unknown[0]!r}; there are {', '.join(names)}")
+    return given
 
 
 def _port(value: object) -> int:

@@ -1,9 +1,9 @@
 """One server process: startup, main loop, shutdown."""
 
 import asyncio
+import resource
 import signal
 import socket
-import ssl
 from collections.abc import Callable
 from types import FrameType
 
@@ -12,7 +12,9 @@ import uvicorn
 
 from metrics_server.api import build_app
 from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
+from metrics_server.protocol import bounded
 from metrics_server.sampler import Sampler
+from metrics_server.tls import Rotating
 
 __all__ = ["SaturationServer"]
 
@@ -22,6 +24,7 @@ FOLLOW_S = 1.0
 # Longer than the 90 s for which KEDA keeps an idle connection: else each poll is a new handshake.
 KEEP_ALIVE_S = 120
 SHUTDOWN_S = 10
+LINGER_S = 0.5
 
 
 class SaturationServer:
@@ -36,16 +39,15 @@ class SaturationServer:
         self.tokens = read_tokens(self._tokens.changed() or b"", str(config.token_file))
         self.sampler = Sampler(config)
         self.sampler.use(read_filters(self._filters.changed() or b"", str(config.filters_file)))
-        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self))
-        self._certificates = None if config.certificate is None else Followed(config.certificate)
-        if self._certificates is not None:
-            self._certificates.changed()
+        self._tls = Rotating.of(config)
+        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self, self._tls))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return.
 
         Raises ConfigError when the address cannot be had.
         """
+        _allow_descriptors()
         listener = _listener(self.config.host, self.config.port)
         sampling = asyncio.create_task(self.sampler.run(), name="sampler")
         following = asyncio.create_task(self._follow(), name="files")
@@ -90,7 +92,7 @@ class SaturationServer:
         try:
             if reload():
                 self._wrong.pop(what, None)
-        except (ConfigError, ssl.SSLError, OSError) as error:
+        except ConfigError as error:
             if self._wrong.get(what) != str(error):
                 self._wrong[what] = str(error)
                 log.warning("file refused, the last good one stays", what=what, why=str(error))
@@ -114,10 +116,8 @@ class SaturationServer:
         return True
 
     def _reload_certificate(self) -> bool:
-        context = self.uvicorn.config.ssl
-        if self._certificates is None or context is None or self._certificates.changed() is None:
+        if self._tls is None or not self._tls.reload():
             return False
-        context.load_cert_chain(str(self.config.certificate), str(self.config.key))
         log.info("certificate reloaded")
         return True
 
@@ -134,11 +134,24 @@ class _Uvicorn(uvicorn.Server):
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        # Whoever has just been let in is about to ask; uvicorn would hang up on them.
+        await asyncio.sleep(LINGER_S)
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.owner.draining and sig == signal.SIGINT:
             self.force_exit = True
         elif self.loop is not None:
             self.loop.call_soon_threadsafe(self.owner.begin_drain)
+
+
+def _allow_descriptors() -> None:
+    """A shell's soft limit is often 1,024; each connection takes one descriptor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -155,17 +168,19 @@ def _listener(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:
+def _uvicorn_config(config: Config, server: SaturationServer, tls: Rotating | None) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(server.sampler, server),
         host=config.host,
         port=config.port,
-        ssl_certfile=config.certificate,
-        ssl_keyfile=config.key,
+        http=bounded(config.limits),
+        ws="none",
+        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
         lifespan="off",
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         log_config=None,
         workers=1,

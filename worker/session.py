@@ -73,7 +73,7 @@ class Session:
             done = self._reply()
             self._channel.basic_cancel(self._tag, callback=lambda _frame: _settle(done, None))
             # pika would reject what arrives until the confirmation; we work on it.
-            self._channel._cancelled.discard(self._tag)  # pyright: ignore[reportPrivateUsage]
+            self._channel._cancelled.discard(self._tag)  # pyright: ignore[reportAttributeAccessIssue]
             await self._or_lost(done)
         finally:
             self._may_answer.set()

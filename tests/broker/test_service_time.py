@@ -4,13 +4,14 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pika
 import pytest
 
 from lab.broker import ScratchBroker
 from metrics_server.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
-from metrics_server.rabbitmq import FAMILIES, parse, row_pattern
+from metrics_server.sources.metrics_detailed import FAMILIES, Parser
 from surge.policy.history import History
 from surge.policy.service_time import ServiceTime, acked_since
 from surge.policy.topology import VHOST
@@ -80,7 +81,7 @@ def watch(broker: ScratchBroker) -> tuple[History, ServiceTime, float]:
     while total < MESSAGES:
         assert time.monotonic() < end, f"{total} of {MESSAGES} acknowledgements seen within 60 s"
         at = time.monotonic()
-        counts = parse(read(broker, FAMILIES), row_pattern(VHOST)).get(QUEUE.encode())
+        counts = Parser(VHOST)(read(broker, urlencode(FAMILIES))).get(QUEUE.encode())
         if counts:
             history.append(at, counts.unacked, counts.ready)
             now = counters(broker)

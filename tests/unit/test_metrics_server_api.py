@@ -52,14 +52,16 @@ class Server:
         state.reachable = True
         self.sampler.fold(state, PARSE("".join(lines).encode()), started=self.clock.now, unix=1.8e9)
 
-    def get(self, path: str, token: bytes | None = TOKENS[0], **headers: str) -> tuple[int, dict, bytes]:
+    def get(
+        self, path: str, token: bytes | None = TOKENS[0], *, method: str = "GET", **headers: str
+    ) -> tuple[int, dict, bytes]:
         sent: list[dict] = []
         given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         if token is not None:
             given.append((b"authorization", b"Bearer " + token))
         scope = {
             "type": "http",
-            "method": "GET",
+            "method": method,
             "path": path,
             "raw_path": path.encode(),
             "query_string": b"",
@@ -107,6 +109,19 @@ def test_a_filter_is_one_flat_object_of_plain_numbers(server):
     }
 
 
+def test_a_filter_is_explained_under_the_same_conditions_as_it_is_served(server):
+    assert server.get("/v1/filters/a/explain")[0] == 503
+    server.fed(a=(4, 7, 10), b=(0, 0, 0))
+    told, flat = server.json("/v1/filters/a/explain"), server.json("/v1/filters/a")
+    assert told["desired_workers"] == flat["desired_workers"] == 10
+    assert told["inputs"]["unacked"] == 7
+    assert told["read"] == {"source": "metrics-detailed", "node": NODE, "age_s": 0, "stale_s": 20}
+    assert server.get("/v1/filters/c/explain")[0] == 404
+    assert server.get("/v1/filters/a/explain", None)[0] == 401
+    server.clock.now += 20.1
+    assert server.get("/v1/filters/a/explain")[0] == 503
+
+
 def test_before_the_first_read_every_filter_is_503_and_the_server_unready(server):
     assert server.get("/v1/filters/a")[0] == 503
     assert server.get("/readyz")[0] == 503
@@ -130,7 +145,7 @@ def test_a_row_that_is_missing_is_503_at_once_never_zero(server):
     assert server.get("/v1/filters/b")[0] == 200
 
 
-@pytest.mark.parametrize("name", ["c", "A", "%00", "a b", "../a", "x" * 5_000])
+@pytest.mark.parametrize("name", ["c", "A", "%00", "a b", "../a", "x" * 3_000])
 def test_a_filter_that_is_not_in_the_catalogue_is_404(server, name):
     assert server.get(f"/v1/filters/{name}")[0] == 404
 
@@ -153,6 +168,43 @@ def test_another_scheme_with_the_right_token_is_refused(server):
     server.fed(a=(0, 1, 1))
     basic = "Basic " + TOKENS[0].decode()
     assert server.get("/v1/filters/a", None, authorization=basic)[0] == 401
+
+
+def test_wrong_tokens_are_429_once_they_are_too_many_and_the_right_one_never_is(server):
+    server.fed(a=(0, 1, 1))
+    seen = [server.get("/v1/filters/a", b"wrong-token-01234567")[0] for _ in range(21)]
+    assert seen == [401] * 20 + [429]
+    assert server.get("/v1/filters/a", None)[1]["retry-after"] == "1"
+    assert server.get("/v1/filters/a")[0] == 200
+    server.clock.now += 1
+    assert server.get("/v1/filters/a", None)[0] == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/filters/a", "/v1/filters/a/explain", "/v1/filters", "/metrics", "/readyz"]
+)
+def test_head_is_as_get_and_every_other_method_is_refused(server, path):
+    server.fed(a=(0, 1, 1))
+    assert server.get(path, method="HEAD")[0] == 200
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"):
+        status, headers, body = server.get(path, method=method)
+        assert status == 405
+        assert set(headers["allow"].split(", ")) == {"GET", "HEAD"}
+        assert json.loads(body) == {"error": "Method Not Allowed"}
+
+
+@pytest.mark.parametrize("headers", [{"content_length": "5"}, {"transfer_encoding": "chunked"}])
+def test_a_body_is_refused_and_the_connection_with_it(server, headers):
+    status, seen, _ = server.get("/v1/filters/a", **headers)
+    assert (status, seen["connection"]) == (413, "close")
+
+
+def test_a_path_longer_than_any_name_is_refused(server):
+    assert server.get("/v1/filters/" + "x" * 5_000)[0] == 414
+
+
+def test_a_path_that_is_none_of_ours_is_404(server):
+    assert [server.get(path)[0] for path in ("/", "/v1/", "/v1/filters/a/b/c", "/favicon.ico")] == [404] * 4
 
 
 def test_the_batch_has_the_fresh_filters_and_a_tag_that_changes_with_each_sample(server):
@@ -181,6 +233,30 @@ def test_prometheus_reads_without_a_token_and_sees_fresh_filters_only(server):
     assert "surge_saturation_unknown_filters 2.0" in text.splitlines()
 
 
+def test_answers_are_counted_by_status_for_those_that_ask_for_filters(server):
+    server.fed(a=(0, 1, 1))
+    for path in ("/v1/filters/a", "/v1/filters", "/v1/filters/b", "/v1/filters/none", "/healthz"):
+        server.get(path)
+    server.get("/v1/filters/a", None)
+    lines = server.get("/metrics", None)[2].decode().splitlines()
+    counted = [line for line in lines if line.startswith("surge_saturation_answers_total{")]
+    assert counted == [
+        f'surge_saturation_answers_total{{status="{status}"}} {count}.0'
+        for status, count in ((200, 2), (401, 1), (404, 1), (429, 0), (503, 1))
+    ]
+
+
+def test_a_filter_that_has_not_settled_is_told_apart_from_one_that_has(server):
+    for _ in range(160):
+        server.fed(a=(0, 1, 1))
+        server.clock.now += 2
+    server.fed(a=(0, 1, 1), b=(0, 1, 1))
+    lines = server.get("/metrics", None)[2].decode().splitlines()
+    assert 'surge_saturation_settled{filter="a"} 1.0' in lines
+    assert 'surge_saturation_settled{filter="b"} 0.0' in lines
+    assert any(line.startswith("surge_saturation_start_time_seconds 1") for line in lines)
+
+
 def test_a_removed_filter_vanishes_everywhere_and_a_kept_one_keeps_its_history(server):
     for _ in range(3):
         server.fed(a=(0, 1, 1), b=(0, 1, 1))
@@ -199,7 +275,8 @@ def test_a_draining_server_is_unready_and_still_answers(server):
     assert server.get("/readyz")[0] == 200
     server.life.draining = True
     assert server.get("/readyz")[0] == 503
-    assert server.get("/v1/filters/a")[0] == 200
+    status, headers, _ = server.get("/v1/filters/a")
+    assert (status, headers["connection"]) == (200, "close")
 
 
 def test_a_dead_sampler_is_unhealthy(server):

@@ -1,12 +1,14 @@
 import json
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
-from metrics_server import Config, ConfigError
+from metrics_server import Config, ConfigError, SaturationServer
 from metrics_server.__main__ import main
 from metrics_server.config import Followed, read_filters, read_tokens
+from tests.certificates import certify
 
 GIVEN = {
     "listen": {"host": "127.0.0.1", "port": 8443, "certificate": "tls.crt", "key": "tls.key"},
@@ -17,6 +19,7 @@ GIVEN = {
     "windows_s": [15, 60, 300],
     "filters_file": "/etc/surge/filters.json",
 }
+TOKEN = "a-token-of-the-tests-0123456789"
 FILTER = {"name": "a", "queue": "filter.a", "slots": 1, "service_s": 8, "drain_s": 60, "beta": 1.06}
 
 
@@ -48,6 +51,15 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):
         ({"broker": {"nodes": ["ftp://x"], "vhost": "surge"}}, "is no http or https URL"),
         ({"broker": {"nodes": ["http://x"], "vhost": 'a"b'}}, "broker.vhost"),
         ({"listen": None}, "config.json"),
+        ({"listen": {"host": "x", "port": 1, "client_ca": "c"}}, "client_ca without certificate and key"),
+        ({"listen": {"host": "x", "port": 1, "clientca": "c"}}, "listen: there is no 'clientca'; there are"),
+        ({"limits": {"conections": 9}}, "limits: there is no 'conections'; there are connections, "),
+        ({"limits": {"connections": 0}}, "limits.connections 0: want a whole number of at least 1"),
+        (
+            {"limits": {"request_bytes": 100}},
+            "limits.request_bytes 100: want a whole number of at least 1024",
+        ),
+        ({"limits": {"refusals_per_s": "9"}}, "limits.refusals_per_s '9': want more than 0"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path, change, problem):
@@ -71,6 +83,7 @@ def test_a_missing_setting_is_named(tmp_path, key):
         ({"beta": -1}, "beta -1"),
         ({"queue": 'filter.a",x="'}, "queue"),
         ({"name": ""}, "name: 0 signs"),
+        ({"name": "a/b"}, "name 'a/b': want no /"),
     ],
 )
 def test_a_wrong_filter_is_refused(change, problem):
@@ -120,6 +133,64 @@ def test_a_followed_file_tells_its_content_once_per_change(tmp_path):
 def test_a_server_with_a_wrong_file_says_so_and_ends_with_2(tmp_path, capsys):
     assert main(["--config", str(tmp_path / "none.json")]) == 2
     assert "none.json: cannot be read: No such file" in capsys.readouterr().err
+
+
+def served(folder: Path, **changes: object) -> Path:
+    """A server's files, all good; returns its settings with `changes`."""
+    (folder / "filters.json").write_text(json.dumps({"filters": [FILTER]}))
+    (folder / "tokens").write_text(TOKEN + "\n")
+    certify(folder)
+    return written(folder, GIVEN | {"filters_file": "filters.json"} | changes)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("tokens", None, "tokens: cannot be read: No such file"),
+        ("tokens", f"{TOKEN}\n{TOKEN}1\n{TOKEN}2\n", "tokens"),
+        ("tokens", TOKEN[:15], "tokens"),
+        ("filters.json", None, "filters.json: cannot be read: No such file"),
+        ("filters.json", f'{{"filters": [{{"name": "{TOKEN}"', "filters.json"),
+        ("tls.crt", None, "tls.crt: cannot be read: No such file"),
+        ("tls.crt", TOKEN, "tls.crt and .*tls.key: no certificate with its own unencrypted key"),
+        ("tls.key", None, "tls.key: cannot be read: No such file"),
+        ("tls.key", TOKEN, "see: openssl x509 -noout -subject -enddate -in .*tls.crt"),
+        ("ca.crt", None, "ca.crt: cannot be read: No such file"),
+        ("ca.crt", TOKEN, "ca.crt: no authority's certificate"),
+    ],
+)
+def test_a_server_with_a_wrong_file_names_it_and_tells_no_secret(tmp_path, capsys, file, content, problem):
+    listen = {
+        "host": "127.0.0.1",
+        "port": 1,
+        "certificate": "tls.crt",
+        "key": "tls.key",
+        "client_ca": "ca.crt",
+    }
+    config = served(tmp_path, listen=listen)
+    (tmp_path / "ca.crt").write_bytes((tmp_path / "tls.crt").read_bytes())
+    (tmp_path / file).unlink()
+    if content is not None:
+        (tmp_path / file).write_text(content)
+    assert main(["--config", str(config)]) == 2
+    said = capsys.readouterr()
+    assert re.search(problem, said.err)
+    assert TOKEN[:15] not in said.err + said.out
+    assert "PRIVATE" not in said.err + said.out
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path, capsys):
+    config = served(tmp_path)
+    certify(tmp_path, "other")
+    (tmp_path / "other.key").rename(tmp_path / "tls.key")
+    assert main(["--config", str(config)]) == 2
+    assert "key values mismatch" in capsys.readouterr().err.lower().replace("_", " ")
+
+
+def test_an_idle_connection_outlives_the_one_keda_keeps(tmp_path):
+    settings = SaturationServer(Config.read(served(tmp_path))).uvicorn.config
+    assert settings.timeout_keep_alive > 90
+    assert settings.timeout_graceful_shutdown
 
 
 def test_a_taken_port_is_named_with_the_command_that_shows_who_has_it(tmp_path, capsys):

@@ -1,0 +1,132 @@
+"""A whole server in this process, over TLS on loopback, with no broker behind it."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from metrics_server import Config, SaturationServer, protocol
+from tests.certificates import certify
+
+TOKEN = "a-token-of-the-tests-0123456789"
+GET = f"GET /v1/filters HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+PATIENCE_S = 20.0
+
+
+class Running:
+    """A server that listens; `send` is one connection to it."""
+
+    def __init__(self, server: SaturationServer, folder: Path) -> None:
+        self.server = server
+        self.port = server.uvicorn.servers[0].sockets[0].getsockname()[1]
+        self.trust = ssl.create_default_context(cafile=folder / "tls.crt")
+
+    async def connect(self, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust if tls else None)
+
+    async def send(self, data: bytes, *, tls: bool = True, answer: bool = True) -> bytes:
+        reader, writer = await self.connect(tls=tls)
+        writer.write(data)
+        seen = await reader.read(1_000) if answer else b""
+        writer.transport.abort()
+        return seen
+
+
+def live(folder: Path, scenario: Callable[[Running], Awaitable[None]]) -> None:
+    """Run `scenario` against a server, then end it."""
+    certify(folder)
+    (folder / "tokens").write_text(TOKEN)
+    (folder / "filters.json").write_text('{"filters": []}')
+    given = {
+        "listen": {"host": "127.0.0.1", "port": 0, "certificate": "tls.crt", "key": "tls.key"},
+        "token_file": "tokens",
+        "broker": {"nodes": ["http://127.0.0.1:1"], "vhost": "surge"},
+        "sample_s": 1,
+        "stale_s": 9,
+        "filters_file": "filters.json",
+        "grace_s": 0,
+    }
+    (folder / "config.json").write_text(json.dumps(given))
+
+    async def main() -> None:
+        server = SaturationServer(Config.read(folder / "config.json"))
+        serving = asyncio.create_task(server.run())
+        await until(lambda: server.uvicorn.started)
+        try:
+            await scenario(Running(server, folder))
+        finally:
+            server.begin_drain()
+            await serving
+
+    uvloop.run(main())
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not check():  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.02)
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_neither_descriptors_nor_tasks_are_left_of_a_connection_however_it_ends(tmp_path):
+    async def every_kind(running: Running) -> None:
+        assert (await running.send(GET)).startswith(b"HTTP/1.1 200 ")
+        await running.send(GET[:30], answer=False)
+        await running.send(GET, answer=False)
+        assert (await running.send(b"\x00\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
+        await running.send(GET[:-2] + b"Content-Length: 9\r\n\r\n")
+        with suppress(ConnectionError):
+            await running.send(GET, tls=False)
+        await running.send(b"", tls=False, answer=False)
+
+    async def scenario(running: Running) -> None:
+        await every_kind(running)
+        await asyncio.sleep(0)
+        await until(lambda: not running.server.uvicorn.server_state.connections)
+        files, tasks = open_files(), len(asyncio.all_tasks())
+        for _ in range(60):
+            await every_kind(running)
+        await until(lambda: open_files() <= files and len(asyncio.all_tasks()) <= tasks)
+        assert not running.server.uvicorn.server_state.connections
+
+    live(tmp_path, scenario)
+
+
+@pytest.mark.parametrize("sent", [[b""], [GET[:30]], [GET, GET[:30]]])
+def test_whoever_does_not_finish_a_request_is_cut_off(tmp_path, monkeypatch, sent):
+    monkeypatch.setattr(protocol, "HEAD_S", 0.1)
+
+    async def scenario(running: Running) -> None:
+        reader, writer = await running.connect()
+        for whole in sent[:-1]:
+            writer.write(whole)
+            assert (await reader.readuntil(b"]}")).startswith(b"HTTP/1.1 200 ")
+        writer.write(sent[-1])
+        async with asyncio.timeout(PATIENCE_S):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
+
+    live(tmp_path, scenario)
+
+
+def test_an_idle_connection_is_not_hurried(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "HEAD_S", 0.1)
+
+    async def scenario(running: Running) -> None:
+        reader, writer = await running.connect()
+        for _ in range(3):
+            writer.write(GET)
+            assert (await reader.readuntil(b"]}")).startswith(b"HTTP/1.1 200 ")
+            await asyncio.sleep(0.3)
+        writer.close()
+
+    live(tmp_path, scenario)
