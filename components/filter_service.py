@@ -86,14 +86,17 @@ class FilterService(pulumi.ComponentResource):
 
 
 def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
-    url = f"{shared.saturation.url}/v1/filters/{item.name}"
+    reading = scaling.Reading(
+        f"{shared.saturation.url}/v1/filters/{item.name}",
+        shared.saturation.authentication,
+        shared.saturation.auth_modes,
+    )
     if item.target is None:  # the signal is demand: only ratio is steered to a target
-        triggers = scaling.demand_triggers(url, shared.saturation.authentication)
+        triggers = scaling.demand_triggers(reading)
         behavior = scaling.demand_behavior(shared.scale)
     else:
         triggers = scaling.ratio_triggers(
-            url,
-            shared.saturation.authentication,
+            reading,
             target=item.target,
             service_s=item.service_s,
             slots=item.slots,

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 from surge.model.base import Count, Rule, Seconds, Strict, dns_label
 from surge.model.problems import shown
 
-__all__ = ["RULES", "Filter", "filter_name"]
+__all__ = ["RULES", "Filter", "filter_name", "image_by_digest"]
 
 DIGEST_SIGNS = frozenset("0123456789abcdef")
 QUEUE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
@@ -25,13 +25,14 @@ def filter_name(text: str) -> str:
     return dns_label(text, 50)
 
 
-def _image(text: str) -> str:
+def image_by_digest(text: str) -> str:
+    """Return `text` when it names an image by digest, else raise ValueError."""
     name, _, digest = text.partition("@sha256:")
     if not name or not IMAGE_SIGNS.issuperset(text):
         raise ValueError(f"{shown(text)} is no image reference: want registry/name@sha256:<64 hex digits>")
     if len(digest) != 64 or not DIGEST_SIGNS.issuperset(digest):
         raise ValueError(
-            f"{shown(text)} is not by digest, so two workers could run different code: "
+            f"{shown(text)} is not by digest, so two pods could run different code: "
             "want registry/name@sha256:<64 hex digits>"
         )
     return text
@@ -64,7 +65,7 @@ class Filter(Strict):
     """
 
     name: Annotated[str, AfterValidator(filter_name)]
-    image: Annotated[str, Field(max_length=500), AfterValidator(_image)]
+    image: Annotated[str, Field(max_length=500), AfterValidator(image_by_digest)]
     service_class: Annotated[Literal["interactive", "batch", "scale-to-zero"], Field(alias="class")] = (
         "interactive"
     )

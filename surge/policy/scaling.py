@@ -4,11 +4,19 @@ Seconds are wall seconds, whole, as Kubernetes takes no fractions. Sources: KEDA
 scaler, the HPA's `behavior`, and docs/adr/0004-signals.md.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from surge.policy.timescale import TimeScale
 
-__all__ = ["demand_behavior", "demand_triggers", "fallback", "ratio_behavior", "ratio_triggers", "to_zero"]
+__all__ = [
+    "Reading",
+    "demand_behavior",
+    "demand_triggers",
+    "fallback",
+    "ratio_behavior",
+    "ratio_triggers",
+    "to_zero",
+]
 
 PERIOD_S = 15
 RATIO_DOWN_WINDOW_S = 300
@@ -20,13 +28,21 @@ COOLDOWN_S = 600
 POLL_S = 5
 
 
-def demand_triggers(url: str, authentication: str) -> list[dict[str, Any]]:
+class Reading(NamedTuple):
+    """Where KEDA reads a filter's numbers. modes: what of the ClusterTriggerAuthentication it shows."""
+
+    url: str
+    authentication: str
+    modes: str = "bearer"
+
+
+def demand_triggers(reading: Reading) -> list[dict[str, Any]]:
     """One trigger: as many pods as `desired_workers` says, since AverageValue over 1 is that number."""
-    return [_trigger(url, authentication, "desired_workers", "AverageValue", "1")]
+    return [_trigger(reading, "desired_workers", "AverageValue", "1")]
 
 
 def ratio_triggers(
-    url: str, authentication: str, *, target: float, service_s: float, slots: int, drain_s: float
+    reading: Reading, *, target: float, service_s: float, slots: int, drain_s: float
 ) -> list[dict[str, Any]]:
     """The case study's trigger, and a backlog trigger that wakes a fleet of none.
 
@@ -36,8 +52,8 @@ def ratio_triggers(
     """
     cleared = slots * drain_s / service_s
     return [
-        _trigger(url, authentication, "active_ratio", "Value", f"{target:.3f}"),
-        _trigger(url, authentication, "ready", "AverageValue", f"{cleared:.3f}"),
+        _trigger(reading, "active_ratio", "Value", f"{target:.3f}"),
+        _trigger(reading, "ready", "AverageValue", f"{cleared:.3f}"),
     ]
 
 
@@ -87,19 +103,19 @@ def to_zero(scale: TimeScale) -> dict[str, Any]:
     return {"pollingInterval": scale.whole(POLL_S), "cooldownPeriod": scale.whole(COOLDOWN_S)}
 
 
-def _trigger(url: str, authentication: str, value: str, metric_type: str, target: str) -> dict[str, Any]:
+def _trigger(reading: Reading, value: str, metric_type: str, target: str) -> dict[str, Any]:
     return {
         "type": "metrics-api",
         "name": value.replace("_", "-"),
         "metricType": metric_type,
         "metadata": {
-            "url": url,
+            "url": reading.url,
             "valueLocation": value,
             "targetValue": target,
             "activationTargetValue": "0",
-            "authMode": "bearer",
+            "authModes": reading.modes,
         },
-        "authenticationRef": {"name": authentication, "kind": "ClusterTriggerAuthentication"},
+        "authenticationRef": {"name": reading.authentication, "kind": "ClusterTriggerAuthentication"},
     }
 
 

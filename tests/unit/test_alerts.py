@@ -1,4 +1,4 @@
-"""Every alert tells a person what was seen and what to type, and has a case where it fires and one where not."""
+"""Every alert says what was seen and what to type, and has a case where it fires and one where not."""
 
 import re
 from pathlib import Path

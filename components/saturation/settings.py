@@ -1,0 +1,62 @@
+"""The two files that a saturation server is started with, see metrics_server/README.md."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from surge.model import Filter
+from surge.policy.demand import BETA, WINDOWS_S
+from surge.policy.timescale import TimeScale
+
+__all__ = ["ServerSettings"]
+
+# From the HPA's word to a started pod, beside the warm-up.
+SCHEDULING_S = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """nodes: metrics pages of every broker node. sample_s, stale_s: model seconds."""
+
+    filters: Sequence[Filter]
+    nodes: Sequence[str]
+    vhost: str
+    sample_s: float
+    stale_s: float
+    scale: TimeScale
+
+    def config(self, *, host: str, port: int, folder: str, grace_s: float) -> str:
+        """config.json. folder: of certificate, tokens and filters; "" when they lie beside it."""
+        wall = self.scale.wall
+        settings = {
+            "listen": {
+                "host": host,
+                "port": port,
+                "certificate": f"{folder}tls.crt",
+                "key": f"{folder}tls.key",
+            },
+            "token_file": f"{folder}tokens",
+            "broker": {"nodes": list(self.nodes), "vhost": self.vhost},
+            "sample_s": wall(self.sample_s),
+            "stale_s": wall(self.stale_s),
+            "windows_s": [wall(window) for window in WINDOWS_S],
+            "filters_file": f"{folder}filters.json",
+            "grace_s": grace_s,
+        }
+        return json.dumps(settings, indent=1)
+
+    def filters_file(self) -> str:
+        """filters.json: what the server needs to know of each filter, in wall seconds."""
+        return json.dumps({"filters": [self._entry(item) for item in self.filters]}, indent=1)
+
+    def _entry(self, item: Filter) -> dict[str, object]:
+        wall = self.scale.wall
+        return {
+            "name": item.name,
+            "queue": item.queue,
+            "slots": item.slots,
+            "service_s": wall(item.service_s),
+            "drain_s": wall(item.drain_s),
+            "lead_s": wall(item.warmup_s + SCHEDULING_S),
+            "beta": BETA[item.service_class],
+        }
