@@ -6,6 +6,7 @@ Own PKI, own ports, everything on loopback; children end with the `with` block.
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import socket
@@ -16,28 +17,29 @@ import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 from providers.surge import pki
 from surge.policy import control_plane
 from surge.policy.ports import Ports
 
-__all__ = ["ScratchControlPlane", "scratch_control_plane"]
+__all__ = ["TOOLS", "ScratchControlPlane", "scratch_control_plane", "write_private"]
 
 TOOLS = Path(__file__).parent.parent / ".tools" / "bin"
 START_S = 60
 STOP_S = 20
 DAYS = 7
-# What a control plane uses of its block: etcd (2), apiserver, controller-manager, scheduler, KWOK.
-PORTS = 6
 
 
 @dataclass
 class ScratchControlPlane:
     """kubeconfig: YAML (JSON) text of an administrator; kubeconfig_path: the same in a file of mode 0600."""
+
+    # What it uses of its block: etcd (2), apiserver, controller-manager, scheduler, KWOK.
+    PORTS: ClassVar[int] = 6
 
     ports: Ports
     directory: Path
@@ -57,7 +59,7 @@ class ScratchControlPlane:
         """Raises RuntimeError, with the end of its log, when a part does not come up within 60 s."""
         self._pki = _Pki(self.directory)
         self.kubeconfig = json.dumps(self._kubeconfig("admin", ["system:masters"]))
-        _write(self.kubeconfig_path, self.kubeconfig)
+        write_private(self.kubeconfig_path, self.kubeconfig)
         tools = str(TOOLS)
         self._start("etcd", [*control_plane.etcd(tools, self.ports), "--unsafe-no-fsync"])
         self.start_apiserver()
@@ -68,13 +70,13 @@ class ScratchControlPlane:
         """The controller-manager, the scheduler and KWOK. They learn of a kind made later after 30 s."""
         tools = str(TOOLS)
         for name, content in self._pki.controller_files().items():
-            _write(self._folder("controller-manager") / name, content)
+            write_private(self._folder("controller-manager") / name, content)
         manager = control_plane.controller_manager(
             tools, self.ports, hpa_sync_s=hpa_sync_s, hpa_down_window_s=10
         )
         self._start("controller-manager", manager, user="system:kube-controller-manager")
         self._start("scheduler", control_plane.scheduler(tools, self.ports), user="system:kube-scheduler")
-        _write(
+        write_private(
             self._folder("kwok") / "stages.yaml",
             (Path(__file__).parent / "control_plane_stages.yaml").read_text(),
         )
@@ -83,7 +85,7 @@ class ScratchControlPlane:
     def start_apiserver(self) -> None:
         folder = self._folder("apiserver")
         for name, content in self._pki.server_files().items():
-            _write(folder / name, content)
+            write_private(folder / name, content)
         self._start("apiserver", control_plane.apiserver(str(TOOLS), self.ports))
         self._until(lambda: self.get("/readyz") == b"ok", "apiserver")
 
@@ -120,11 +122,17 @@ class ScratchControlPlane:
         return folder
 
     def _start(
-        self, name: str, command: list[str], *, user: str = "", groups: list[str] | None = None
+        self,
+        name: str,
+        command: list[str],
+        *,
+        user: str = "",
+        groups: list[str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         folder = self._folder(name)
         if user:
-            _write(folder / "kubeconfig", json.dumps(self._kubeconfig(user, groups or [])))
+            write_private(folder / "kubeconfig", json.dumps(self._kubeconfig(user, groups or [])))
         with (folder / "log").open("ab") as log:
             arguments = [
                 part.replace("{dir}", str(folder)).replace("{root}", str(self.directory)) for part in command
@@ -136,6 +144,7 @@ class ScratchControlPlane:
                 stderr=log,
                 stdin=subprocess.DEVNULL,
                 cwd=folder,
+                env={**os.environ, **(environment or {})},
             )
 
     def _end(self, name: str) -> None:
@@ -164,12 +173,16 @@ class ScratchControlPlane:
         raise RuntimeError(f"{name} did not come up within {START_S} s; the end of its log:\n{tail}")
 
 
+Plane = TypeVar("Plane", bound=ScratchControlPlane)
+
+
 @contextlib.contextmanager
-def scratch_control_plane(base_port: int, *, workloads: bool = False) -> Iterator[ScratchControlPlane]:
+def scratch_control_plane(
+    base_port: int, *, workloads: bool = False, kind: type[Plane] = ScratchControlPlane
+) -> Iterator[Plane]:
     """A running control plane, on the first free ports from base_port on. Its folder goes away with it."""
-    base_port = _free(base_port)
     directory = Path(tempfile.mkdtemp(prefix="surge-control-plane-"))
-    plane = ScratchControlPlane(Ports(base_port), directory, workloads)
+    plane = kind(Ports(_free(base_port, kind.PORTS)), directory, workloads)
     try:
         plane.start()
         yield plane
@@ -178,19 +191,19 @@ def scratch_control_plane(base_port: int, *, workloads: bool = False) -> Iterato
         shutil.rmtree(directory)
 
 
-def _free(base_port: int) -> int:
-    """The first of ten places, PORTS apart, where nobody listens: two runs of the tests do not meet."""
-    for place in range(base_port, base_port + 10 * PORTS, PORTS):
+def _free(base_port: int, ports: int) -> int:
+    """The first of ten places, `ports` apart, where nobody listens: two runs of the tests do not meet."""
+    for place in range(base_port, base_port + 10 * ports, ports):
         with contextlib.ExitStack() as held:
             try:
-                for port in range(place, place + PORTS):
+                for port in range(place, place + ports):
                     listener = held.enter_context(socket.socket())
                     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     listener.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return place
-    raise RuntimeError(f"ports {base_port} to {base_port + 10 * PORTS} are taken: see `ss -ltnp`")
+    raise RuntimeError(f"ports {base_port} to {base_port + 10 * ports} are taken: see `ss -ltnp`")
 
 
 class _Pki:
@@ -201,7 +214,7 @@ class _Pki:
         self._front_ca = pki.authority("surge-scratch-front-proxy", validity_days=DAYS)
         self._accounts = pki.authority("service-accounts", validity_days=DAYS, key_algorithm="rsa-2048")
         probe, files = self.issue("probe", ["system:masters"]), directory / "probe"
-        _write(files, probe.certificate + probe.private_key)
+        write_private(files, probe.certificate + probe.private_key)
         self.client_context = ssl.create_default_context(cadata=self._ca.certificate)
         self.client_context.load_cert_chain(files)
         files.unlink()
@@ -212,6 +225,12 @@ class _Pki:
 
     def issue(self, user: str, groups: list[str]) -> pki.Issued:
         return _signed(self._ca, user, organizations=groups, usages=["client"])
+
+    def serve(self, names: list[str]) -> pki.Issued:
+        """For both ends of a pair that shows its certificate to each other."""
+        return _signed(
+            self._ca, names[0], usages=["server", "client"], dns_names=names, ip_addresses=["127.0.0.1"]
+        )
 
     def server_files(self) -> dict[str, str]:
         names = control_plane.API_SERVER_NAMES
@@ -242,7 +261,7 @@ def _signed(authority: pki.Issued, common_name: str, **request: Any) -> pki.Issu
     )
 
 
-def _write(path: Path, content: str) -> None:
+def write_private(path: Path, content: str) -> None:
     path.touch(mode=0o600)
     path.write_text(content)
 

@@ -19,7 +19,7 @@ from tests.engine.saturation_program import program
 
 pytestmark = pytest.mark.local
 
-BASE_PORT = 23_440
+BASE_PORT = 23_330
 KUBERNETES = "1.36"
 KEDA_DEFINITIONS = TOOLS.parent / "keda" / "crd" / "bases"
 MONITORING = Path(__file__).with_name("monitoring_definitions.yaml")
