@@ -1,9 +1,10 @@
-"""Every object of the saturation server on a real API server: taken strictly, and by the restricted standard.
+"""The objects of the saturation server, and those of its page in docs/, on a real API server: taken strictly.
 
 The Prometheus operator's own definitions are not here: its two kinds get a schema of what we write.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from lab.control_plane import TOOLS, ScratchControlPlane, scratch_control_plane
+from surge.policy import scaling
 from tests.engine.recording import record
 from tests.engine.saturation_program import program
 
@@ -37,18 +39,25 @@ OBJECTS = [
 ]
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "which-number-for-keda.md").read_text()
+DOCUMENTED = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+
+
 @pytest.fixture(scope="module")
 def plane() -> Iterator[ScratchControlPlane]:
     with scratch_control_plane(BASE_PORT) as running:
         kubectl(running, "apply", "--server-side", "-f", str(KEDA_DEFINITIONS), "-f", str(MONITORING))
-        kubectl(running, "create", "namespace", "keda")
+        for name in ("keda", "filters"):
+            kubectl(running, "create", "namespace", name)
         namespace = next(item for item in OBJECTS if item["kind"] == "Namespace")
         kubectl(running, "apply", "--server-side", "-f", "-", stdin=namespace)
         kubectl(running, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield running
 
 
-@pytest.mark.parametrize("item", OBJECTS, ids=lambda item: f"{item['kind']}/{item['metadata']['name']}")
+@pytest.mark.parametrize(
+    "item", OBJECTS + DOCUMENTED, ids=lambda item: f"{item['kind']}/{item['metadata']['name']}"
+)
 def test_the_api_server_takes_it_as_it_is_written(plane, item):
     kubectl(plane, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", stdin=item)
 
@@ -70,6 +79,31 @@ def test_its_pods_meet_the_restricted_standard_that_its_namespace_enforces(plane
     pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = True
     with pytest.raises(AssertionError, match="violates PodSecurity"):
         kubectl(plane, "create", "--dry-run=server", "-f", "-", stdin=pod)
+
+
+def test_the_page_shows_what_a_filter_gets():
+    _, demand, ratio = (item["spec"] for item in DOCUMENTED)
+    reading = scaling.Reading(
+        "https://saturation.surge.svc:8443/v1/filters/ghibli", "saturation", "bearer,tls"
+    )
+    assert shown(demand["triggers"]) == shown(scaling.demand_triggers(reading))
+    ours = scaling.ratio_triggers(reading, target=0.7, service_s=8, slots=1, drain_s=60)
+    assert shown(ratio["triggers"]) == shown(ours)
+    assert demand["fallback"] == ratio["fallback"] == scaling.fallback(2)
+
+
+def shown(triggers: list[dict[str, Any]]) -> list[Any]:
+    """What the page shows of a trigger: no default, and the target as a number."""
+    return [
+        (
+            item["type"],
+            item["metricType"],
+            item["authenticationRef"],
+            float(item["metadata"]["targetValue"]),
+            {key: item["metadata"][key] for key in ("url", "valueLocation", "authModes")},
+        )
+        for item in triggers
+    ]
 
 
 def kubectl(plane: ScratchControlPlane, *arguments: str, stdin: Any = None) -> None:
