@@ -11,7 +11,7 @@ from components.clusters.local_workers import LocalWorkers, LocalWorkersArgs
 from components.fleet import NAMESPACE, Fleet, FleetArgs
 from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
-from components.saturation import LocalSaturation, LocalSaturationArgs, SaturationOutputs
+from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
 from surge.model import Catalogue, Filter, Settings
 
 __all__ = ["NotAvailableError", "build"]
@@ -72,6 +72,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             cluster=outputs,
             scrape_s=settings.prometheus.scrape_s,
             retention=settings.prometheus.retention,
+            rules=ALERTS.read_text(),
         ),
     )
     workers = LocalWorkers(

@@ -23,7 +23,17 @@ Done = subprocess.CompletedProcess[str]
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("*.py", "*.yaml", "pyproject.toml", "requirements.txt")
 LINKED = (".tools",)
-SOURCES = ("bin", "components", "lab", "metrics_server", "providers", "surge", "toolchain", "worker")
+SOURCES = (
+    "alerts",
+    "bin",
+    "components",
+    "lab",
+    "metrics_server",
+    "providers",
+    "surge",
+    "toolchain",
+    "worker",
+)
 
 
 @dataclass(frozen=True)

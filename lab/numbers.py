@@ -1,6 +1,6 @@
 """`python -m lab.numbers [TABLE...]` prints the tables of the pages in docs/, from the functions that run.
 
-A page holds a table below a line `<!-- python -m lab.numbers TABLE -->`; `--write` brings all up to date.
+A page names the command, and the table stands below it; `--write` brings all of them up to date.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from surge.twin.laws import CaseStudy, Demanded, Law, QueueLength
 __all__ = ["PAGES", "TABLES", "refreshed"]
 
 PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
-PLACE = re.compile(r"(<!-- python -m lab\.numbers (\w+) -->\n)(?:\|.*\n)*")
+PLACE = re.compile(r"(`python -m lab\.numbers (\w+)`:\n\n)(?:\|.*\n)*")
 
 SERVICE_S, DRAIN_S, WARMUP_S = 8.0, 60.0, 60.0
 LEAD_S = WARMUP_S + SCHEDULING_S

@@ -16,12 +16,13 @@ __all__ = ["LocalPrometheus", "LocalPrometheusArgs"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalPrometheusArgs:
-    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h."""
+    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h; rules: text of a rule file."""
 
     host: LocalHost
     cluster: ClusterOutputs
     scrape_s: float
     retention: str
+    rules: str
 
 
 class LocalPrometheus(pulumi.ComponentResource):
@@ -50,6 +51,7 @@ class LocalPrometheus(pulumi.ComponentResource):
                 "prometheus.yml": prometheus.configuration(
                     host.ports, scrape_s=host.scale.wall(args.scrape_s)
                 ),
+                "rules.yml": args.rules,
                 "ca.crt": host.pki.authority.certificate,
                 "client.crt": user.certificate,
                 "client.key": user.private_key,

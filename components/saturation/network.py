@@ -15,7 +15,11 @@ def policy(
     broker: Sequence[k8s.networking.v1.NetworkPolicyPeerArgsDict],
     broker_ports: Sequence[int],
 ) -> k8s.networking.v1.NetworkPolicySpecArgsDict:
-    """In: KEDA's namespace and Prometheus' (`monitoring`). Out: the broker and the cluster's DNS."""
+    """In: KEDA's namespace, and Prometheus in `monitoring`. Out: the broker and the cluster's DNS."""
+    prometheus: k8s.networking.v1.NetworkPolicyPeerArgsDict = {
+        **_namespace(monitoring),
+        "pod_selector": {"match_labels": {"app.kubernetes.io/name": "prometheus"}},
+    }
     dns: k8s.networking.v1.NetworkPolicyPeerArgsDict = {
         **_namespace("kube-system"),
         "pod_selector": {"match_labels": {"k8s-app": "kube-dns"}},
@@ -25,7 +29,7 @@ def policy(
         "policy_types": ["Ingress", "Egress"],
         "ingress": [
             {
-                "from_": [_namespace(KEDA_NAMESPACE), _namespace(monitoring)],
+                "from_": [_namespace(KEDA_NAMESPACE), prometheus],
                 "ports": [{"port": "https", "protocol": "TCP"}],
             }
         ],

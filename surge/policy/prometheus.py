@@ -20,7 +20,7 @@ def command(port: int, *, retention: str) -> list[str]:
 
 
 def configuration(ports: Ports, *, scrape_s: float) -> str:
-    """The scrape configuration (JSON, which is YAML). scrape_s: wall seconds, kept to the millisecond."""
+    """Return JSON, which is YAML; rules.yml lies beside it. scrape_s: wall seconds, kept to the millisecond."""
     client = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
     jobs = [
         _job("saturation", ports.saturation, tls={"ca_file": "ca.crt"}),
@@ -39,7 +39,7 @@ def configuration(ports: Ports, *, scrape_s: float) -> str:
     ]
     interval = f"{round(scrape_s * 1000)}ms"
     settings = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
-    return json.dumps({"global": settings, "scrape_configs": jobs}, indent=1)
+    return json.dumps({"global": settings, "rule_files": ["rules.yml"], "scrape_configs": jobs}, indent=1)
 
 
 QUEUE_FAMILIES = {"family": ["queue_coarse_metrics", "queue_consumer_count"], "vhost": ["surge"]}

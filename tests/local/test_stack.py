@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
@@ -87,6 +88,15 @@ def test_up_ends_with_a_closed_loop(checkout):
 def test_a_second_up_has_nothing_to_do(checkout):
     checkout.surge("preview", "local", "--expect-no-changes")
     assert "created" not in checkout.surge("up", "local").stdout
+
+
+def test_prometheus_evaluates_every_alert_and_nothing_is_wrong(stack):
+    def rules() -> list[dict[str, Any]]:
+        with urlopen(f"{stack.endpoints['prometheus']}/api/v1/rules", timeout=5) as answer:
+            return [rule for group in json.load(answer)["data"]["groups"] for rule in group["rules"]]
+
+    eventually(lambda: {rule["health"] for rule in rules()} == {"ok"}, "every rule evaluated")
+    assert [rule["name"] for rule in rules() if rule["state"] == "firing"] == []
 
 
 def test_a_filter_at_zero_wakes_for_one_message_and_goes_back_to_sleep(checkout, stack):
