@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from kubernetes.utils.quantity import parse_quantity
 
+from components.manifests import read
 from lab.control_plane import TOOLS, ScratchControlPlane, write_private
 from surge.policy import control_plane
 
@@ -117,12 +118,6 @@ class ScratchKeda(ScratchControlPlane):
         ]
 
 
-def _stock() -> list[dict[str, Any]]:
-    files = [file for folder in FOLDERS for file in sorted((DEFINITIONS / folder).glob("*.yaml"))]
-    documents = [
-        document
-        for file in files
-        if file.name != "kustomization.yaml"
-        for document in yaml.load_all(file.read_text(), yaml.CSafeLoader)
-    ]
-    return [item for item in documents if item and item["kind"] not in NOT_HERE]
+def _stock() -> list[Mapping[str, Any]]:
+    documents = [item for folder in FOLDERS for item in read(DEFINITIONS / folder)]
+    return [item for item in documents if item["kind"] not in NOT_HERE]

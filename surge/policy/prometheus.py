@@ -20,7 +20,7 @@ def command(port: int, *, retention: str) -> list[str]:
 
 
 def configuration(ports: Ports, *, scrape_s: float) -> str:
-    """Return JSON, which is YAML; rules.yml lies beside it. scrape_s: wall seconds, kept to the millisecond."""
+    """Return JSON, which is YAML; rules.yml is beside it. scrape_s: wall seconds, kept to the millisecond."""
     client = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
     jobs = [
         _job("saturation", ports.saturation, tls={"ca_file": "ca.crt"}),
