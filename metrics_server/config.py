@@ -87,7 +87,7 @@ class Config:
         """Return the settings in the JSON file; relative paths start at its folder. Raises ConfigError."""
         given = _object(file)
         try:
-            return cls._of(given, file.resolve().parent)
+            return cls._of(given, file.absolute().parent)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ConfigError(f"{file}: {what}") from None

@@ -125,9 +125,7 @@ class SaturationServer(pulumi.ComponentResource):
 
     def _server(self, tokens: dict[int, pulumi.Output[str]]) -> pulumi.Resource:
         name, settings = self._name, self._args.settings
-        config = settings.config(
-            host=EVERY_ADDRESS, port=pods.PORT, folder=f"{pods.FOLDER}/", grace_s=pods.GRACE_S
-        )
+        config = settings.config(host=EVERY_ADDRESS, port=pods.PORT, grace_s=pods.GRACE_S)
         serving = self._issue("server", pods.NAME, [HOST, f"{HOST}.cluster.local"])
         files = k8s.core.v1.ConfigMap(
             f"{name}-saturation",

@@ -69,7 +69,7 @@ class LocalSaturation(pulumi.ComponentResource):
             stale_s=args.stale_s,
             scale=host.scale,
         )
-        config = settings.config(host="127.0.0.1", port=host.ports.saturation, folder="", grace_s=1)
+        config = settings.config(host="127.0.0.1", port=host.ports.saturation, grace_s=1)
         serving = host.pki.serve("saturation")
         return host.process(
             "saturation",

@@ -25,22 +25,17 @@ class ServerSettings:
     stale_s: float
     scale: TimeScale
 
-    def config(self, *, host: str, port: int, folder: str, grace_s: float) -> str:
-        """config.json. folder: of certificate, tokens and filters; "" when they lie beside it."""
+    def config(self, *, host: str, port: int, grace_s: float) -> str:
+        """config.json; beside it lie tls.crt, tls.key, tokens and filters.json."""
         wall = self.scale.wall
         settings = {
-            "listen": {
-                "host": host,
-                "port": port,
-                "certificate": f"{folder}tls.crt",
-                "key": f"{folder}tls.key",
-            },
-            "token_file": f"{folder}tokens",
+            "listen": {"host": host, "port": port, "certificate": "tls.crt", "key": "tls.key"},
+            "token_file": "tokens",
             "broker": {"nodes": list(self.nodes), "vhost": self.vhost},
             "sample_s": wall(self.sample_s),
             "stale_s": wall(self.stale_s),
             "windows_s": [wall(window) for window in WINDOWS_S],
-            "filters_file": f"{folder}filters.json",
+            "filters_file": "filters.json",
             "grace_s": grace_s,
         }
         return json.dumps(settings, indent=1)

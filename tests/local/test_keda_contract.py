@@ -5,6 +5,7 @@ ClusterTriggerAuthentication brings it.
 """
 
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import pulumi
 import pytest
 
 from components.filter_service import Shared, scaled_object
+from components.saturation import ALERTS
 from components.saturation.keda import trigger_authentication
 from components.saturation.settings import ServerSettings
 from lab.broker import ScratchBroker
@@ -74,7 +76,7 @@ class Server:
             filters=list(FILTERS.values()), nodes=[node], vhost=VHOST, sample_s=7.5, stale_s=60, scale=SCALE
         )
         files = {
-            "config.json": settings.config(host="127.0.0.1", port=SERVER_PORT, folder="", grace_s=0),
+            "config.json": settings.config(host="127.0.0.1", port=SERVER_PORT, grace_s=0),
             "filters.json": settings.filters_file(),
             "tls.crt": serving.certificate,
             "tls.key": serving.private_key,
@@ -101,6 +103,11 @@ class Server:
         fresh = self.folder / "tokens.new"
         fresh.write_text("\n".join(tokens))
         fresh.rename(self.folder / "tokens")
+
+    def metrics(self) -> str:
+        url = f"https://127.0.0.1:{SERVER_PORT}/metrics"
+        with urllib.request.urlopen(url, timeout=5, context=self.context) as answer:
+            return answer.read().decode()
 
     def status(self, name: str, token: str = OLD) -> int:
         url = f"https://127.0.0.1:{SERVER_PORT}/v1/filters/{name}"
@@ -330,3 +337,10 @@ def test_a_token_is_rotated_without_one_failed_read(lab, steady):
         reader.join()
     assert not failed
     assert lab.errors("steady") == errors
+
+
+def test_every_number_that_an_alert_asks_for_is_told(lab, steady):
+    asked = set(re.findall(r"\b(?:surge_saturation|keda)_\w+", ALERTS.read_text()))
+    told = f"\n{lab.server.metrics()}\n{lab.keda.operator_metrics()}"
+    assert len(asked) > 5
+    assert {name for name in asked if not re.search(rf"\n{name}[{{ ]", told)} == set()

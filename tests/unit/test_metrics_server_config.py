@@ -37,6 +37,15 @@ def test_relative_paths_start_at_the_folder_of_the_file(tmp_path):
     assert config.nodes == ("http://127.0.0.1:15692",)
 
 
+def test_paths_outlive_a_change_of_what_kubernetes_has_mounted(tmp_path):
+    """A mounted file is a link into a folder that goes away with the next change."""
+    (tmp_path / "..2026_11_24").mkdir()
+    written(tmp_path / "..2026_11_24", GIVEN)
+    (tmp_path / "..data").symlink_to("..2026_11_24")
+    (tmp_path / "config.json").symlink_to("..data/config.json")
+    assert Config.read(tmp_path / "config.json").token_file == tmp_path / "tokens"
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
