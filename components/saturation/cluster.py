@@ -64,7 +64,7 @@ class SaturationServer(pulumi.ComponentResource):
     """Two or more pods behind one Service, over TLS, behind a bearer token.
 
     KEDA finds our authority in its ClusterTriggerAuthentication, so nothing is mounted into KEDA. The price
-    is a connection per ScaledObject (136 MiB at 1,200, not 60 MiB), unless `authority_in_keda` is set.
+    is a connection per ScaledObject (131 MiB at 1,200, not 57 MiB), unless `authority_in_keda` is set.
     """
 
     def __init__(
