@@ -89,7 +89,7 @@ class SaturationServer(pulumi.ComponentResource):
             AuthorityArgs(common_name=f"{name} saturation"),
             opts=pulumi.ResourceOptions(parent=self),
         )
-        server = self._server(tokens)
+        serving = self._server(tokens)
         self._watched()
         url = f"https://{HOST}:{pods.PORT}"
         self.outputs = SaturationOutputs(
@@ -98,7 +98,7 @@ class SaturationServer(pulumi.ComponentResource):
             authority=self._authority.certificate,
             authentication=AUTHENTICATION,
             auth_modes="bearer" if args.authority_in_keda else "bearer,tls",
-            ready=[server, *self._readers(tokens[args.used_token])],
+            ready=[*serving, *self._readers(tokens[args.used_token])],
         )
         self.register_outputs({"url": url})
 
@@ -123,10 +123,10 @@ class SaturationServer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
 
-    def _server(self, tokens: dict[int, pulumi.Output[str]]) -> pulumi.Resource:
+    def _server(self, tokens: dict[int, pulumi.Output[str]]) -> list[pulumi.Resource]:
         name, settings = self._name, self._args.settings
         config = settings.config(host=EVERY_ADDRESS, port=pods.PORT, grace_s=pods.GRACE_S)
-        serving = self._issue("server", pods.NAME, [HOST, f"{HOST}.cluster.local"])
+        certificate = self._issue("server", pods.NAME, [HOST, f"{HOST}.cluster.local"])
         files = k8s.core.v1.ConfigMap(
             f"{name}-saturation",
             metadata=self._metadata(),
@@ -141,13 +141,13 @@ class SaturationServer(pulumi.ComponentResource):
             f"{name}-saturation",
             metadata=self._metadata(),
             string_data={
-                "tls.crt": serving.certificate,
-                "tls.key": serving.private_key,
+                "tls.crt": certificate.certificate,
+                "tls.key": certificate.private_key,
                 "tokens": pulumi.Output.all(*tokens.values()).apply(lambda each: "\n".join(each) + "\n"),
             },
             opts=self._inside,
         )
-        k8s.core.v1.Service(
+        service = k8s.core.v1.Service(
             f"{name}-saturation", metadata=self._metadata(), spec=pods.service(), opts=self._inside
         )
         k8s.policy.v1.PodDisruptionBudget(
@@ -156,12 +156,14 @@ class SaturationServer(pulumi.ComponentResource):
             spec={"max_unavailable": 1, "selector": {"match_labels": pods.LABELS}},
             opts=self._inside,
         )
-        return k8s.apps.v1.Deployment(
+        workload = k8s.apps.v1.Deployment(
             f"{name}-saturation",
             metadata=self._metadata(),
             spec=pods.deployment(self._args.image, self._args.replicas, config),
             opts=self._args.cluster.child_of(self, [files, secret]),
         )
+        # Beside one another: a Service is awaited until it has a pod.
+        return [service, workload]
 
     def _watched(self) -> None:
         args, name = self._args, self._name
