@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
 from kubernetes.utils.quantity import parse_quantity
 
 from components.manifests import read
@@ -73,7 +72,7 @@ class ScratchKeda(ScratchControlPlane):
         return done.stdout
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump_all(objects)
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
     def external_metric(self, namespace: str, scaled_object: str, metric: str) -> float:
