@@ -45,6 +45,11 @@ class ServiceTime:
         """The learnt service time, within a factor of five of the catalogue's."""
         return learnt_service_s(self.catalogue_s, self._busy_s, self._acked)
 
+    @property
+    def known(self) -> float:
+        """How far it is learnt, from 0 to below 1: the weight of what was counted against the catalogue's."""
+        return self._acked / (self._acked + PRIOR)
+
     def append(self, at: float, acked: float | None, busy_s: float) -> None:
         """Take one read of the counters.
 

@@ -53,6 +53,13 @@ def test_a_service_time_up_to_four_times_wrong_is_learnt(truth_s, rate):
     assert learning(truth_s, rate=rate, reads=300).seconds == pytest.approx(truth_s, rel=0.12)
 
 
+def test_how_far_it_is_known_grows_with_what_was_counted():
+    assert ServiceTime(8.0).known == 0.0
+    few, many = learning(8.0, rate=0.1, reads=20), learning(8.0, rate=1, reads=200)
+    assert few.known == pytest.approx(20 / 40, rel=0.05)
+    assert 0.9 < many.known < 1
+
+
 def test_a_slow_filter_remembers_longer_than_a_quick_one():
     slow, quick = learning(8.0, rate=0.1, reads=600), learning(8.0, rate=60, reads=600)
     for learnt, rate in ((slow, 0.1), (quick, 60)):
