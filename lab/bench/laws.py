@@ -61,8 +61,8 @@ def _demanded(scenario: Scenario, wrong: float = 1.0, **others: Any) -> Law:
     return Demanded(scenario.service_s * wrong, lead_s=scenario.lead_s, **others)
 
 
-def _learning(scenario: Scenario, wrong: float = 1.0) -> Law:
-    return DemandedLearning(scenario.service_s * wrong, lead_s=scenario.lead_s)
+def _learning(scenario: Scenario, wrong: float = 1.0, **others: Any) -> Law:
+    return DemandedLearning(scenario.service_s * wrong, lead_s=scenario.lead_s, **others)
 
 
 OURS, LEARNT, CASE_STUDY, BOUND = "demand", "demand (learnt S)", "case study 0.7", "clairvoyant"
@@ -74,15 +74,18 @@ LAWS: dict[str, Maker] = {
     LEARNT: _learning,
     BOUND: lambda scenario: Clairvoyant(scenario.load(), lead_s=scenario.lead_s, sync_s=scenario.sync_s),
 }
-VARIANTS: dict[str, Maker] = {
+UNLEARNT: dict[str, Maker] = {
     "service time 0.5x": lambda scenario: _demanded(scenario, 0.5),
     "service time 2x": lambda scenario: _demanded(scenario, 2.0),
+}
+VARIANTS: dict[str, Maker] = {
+    **UNLEARNT,
     "service time 0.5x, learnt": lambda scenario: _learning(scenario, 0.5),
     "service time 2x, learnt": lambda scenario: _learning(scenario, 2.0),
-    "compressed stack": lambda scenario: _demanded(scenario, behavior=compressed(FACTOR)),
-    "down window 90 s and a fifth": lambda scenario: _demanded(scenario, behavior=_quicker_in()),
-    "counts refreshed every 5 s": _demanded,
-    "busy workers leave too": _demanded,
+    "compressed stack": lambda scenario: _learning(scenario, behavior=compressed(FACTOR)),
+    "down window 90 s and a fifth": lambda scenario: _learning(scenario, behavior=_quicker_in()),
+    "counts refreshed every 5 s": _learning,
+    "busy workers leave too": _learning,
 }
 # An answer over loopback and a poll take some 0.2 s of the wall, whatever the factor.
 OTHERWISE: dict[str, dict[str, Any]] = {
@@ -98,7 +101,13 @@ def run() -> list[Row]:
     corner_laws = {name: LAWS[name] for name in (CASE_STUDY, OURS, LEARNT, BOUND)}
     corners = [(busy, service_s, "step") for busy, service_s in CORNERS]
     console.print(_table("Small and large, quick and slow", corners, corner_laws))
-    console.print(_table("Demand, otherwise", product(SIZES, (8.0,), AIMED), {OURS: LAWS[OURS], **VARIANTS}))
+    console.print(
+        _table(
+            "Demand, otherwise",
+            product(SIZES, (8.0,), AIMED),
+            {OURS: LAWS[OURS], LEARNT: LAWS[LEARNT], **VARIANTS},
+        )
+    )
     return [row for busy in SIZES for row in _rows(busy)]
 
 
@@ -159,7 +168,7 @@ def _rows(busy: float) -> list[Row]:
     figures = [figure for law, suffix in ((OURS, ""), (LEARNT, "_learnt")) for figure in _main(law, suffix)]
     for variant in VARIANTS:
         name = variant.replace(",", "").replace(" ", "_")
-        usual = LEARNT if variant.endswith("learnt") else OURS
+        usual = OURS if variant in UNLEARNT else LEARNT
         figures.append(Figure(f"gpu_h_{name}", "gpu_h", variant, usual, AIMED))
         figures.append(Figure(f"gpu_h_step_{name}", "gpu_h", variant, usual, STEP))
         figures.append(Figure(f"late_step_{name}", "late_share", variant, usual, STEP))
