@@ -61,27 +61,31 @@ def _demanded(scenario: Scenario, wrong: float = 1.0, **others: Any) -> Law:
     return Demanded(scenario.service_s * wrong, lead_s=scenario.lead_s, **others)
 
 
-def _learning(scenario: Scenario, wrong: float) -> Law:
-    return DemandedLearning(scenario.service_s * wrong, lead_s=scenario.lead_s)
+def _learning(scenario: Scenario, wrong: float = 1.0, **others: Any) -> Law:
+    return DemandedLearning(scenario.service_s * wrong, lead_s=scenario.lead_s, **others)
 
 
-OURS, CASE_STUDY, BOUND = "demand", "case study 0.7", "clairvoyant"
+OURS, LEARNT, CASE_STUDY, BOUND = "demand", "demand (learnt S)", "case study 0.7", "clairvoyant"
 LAWS: dict[str, Maker] = {
     CASE_STUDY: lambda _: CaseStudy(),
     "KEDA queue length": lambda scenario: QueueLength(scenario.service_s, scenario.slo_s),
     "mean U + backlog": lambda scenario: BusyAndBacklog(scenario.service_s),
     OURS: _demanded,
+    LEARNT: _learning,
     BOUND: lambda scenario: Clairvoyant(scenario.load(), lead_s=scenario.lead_s, sync_s=scenario.sync_s),
 }
-VARIANTS: dict[str, Maker] = {
+UNLEARNT: dict[str, Maker] = {
     "service time 0.5x": lambda scenario: _demanded(scenario, 0.5),
     "service time 2x": lambda scenario: _demanded(scenario, 2.0),
+}
+VARIANTS: dict[str, Maker] = {
+    **UNLEARNT,
     "service time 0.5x, learnt": lambda scenario: _learning(scenario, 0.5),
     "service time 2x, learnt": lambda scenario: _learning(scenario, 2.0),
-    "compressed stack": lambda scenario: _demanded(scenario, behavior=compressed(FACTOR)),
-    "down window 90 s and a fifth": lambda scenario: _demanded(scenario, behavior=_quicker_in()),
-    "counts refreshed every 5 s": _demanded,
-    "busy workers leave too": _demanded,
+    "compressed stack": lambda scenario: _learning(scenario, behavior=compressed(FACTOR)),
+    "down window 90 s and a fifth": lambda scenario: _learning(scenario, behavior=_quicker_in()),
+    "counts refreshed every 5 s": _learning,
+    "busy workers leave too": _learning,
 }
 # An answer over loopback and a poll take some 0.2 s of the wall, whatever the factor.
 OTHERWISE: dict[str, dict[str, Any]] = {
@@ -94,10 +98,16 @@ OTHERWISE: dict[str, dict[str, Any]] = {
 def run() -> list[Row]:
     console = Console()
     console.print(_table("Laws, service time 8 s", product(SIZES, (8.0,), SHAPES), LAWS))
-    corner_laws = {name: LAWS[name] for name in (CASE_STUDY, OURS, BOUND)}
+    corner_laws = {name: LAWS[name] for name in (CASE_STUDY, OURS, LEARNT, BOUND)}
     corners = [(busy, service_s, "step") for busy, service_s in CORNERS]
     console.print(_table("Small and large, quick and slow", corners, corner_laws))
-    console.print(_table("Demand, otherwise", product(SIZES, (8.0,), AIMED), {OURS: LAWS[OURS], **VARIANTS}))
+    console.print(
+        _table(
+            "Demand, otherwise",
+            product(SIZES, (8.0,), AIMED),
+            {OURS: LAWS[OURS], LEARNT: LAWS[LEARNT], **VARIANTS},
+        )
+    )
     return [row for busy in SIZES for row in _rows(busy)]
 
 
@@ -155,20 +165,26 @@ def _spread(values: list[float], digits: int) -> str:
 
 
 def _rows(busy: float) -> list[Row]:
-    figures = [
-        Figure("gpu_h_over_bound", "gpu_h", OURS, BOUND, AIMED),
-        Figure("gpu_h_over_case_study", "gpu_h", OURS, CASE_STUDY, AIMED),
-        Figure("late_step", "late_share", OURS, CASE_STUDY, STEP),
-        Figure("wait_p99_step", "wait_p99_s", OURS, CASE_STUDY, STEP),
-        Figure("peak_step", "peak", OURS, CASE_STUDY, STEP),
-        Figure("turns", "turns", OURS, CASE_STUDY, AIMED),
-    ]
+    figures = [figure for law, suffix in ((OURS, ""), (LEARNT, "_learnt")) for figure in _main(law, suffix)]
     for variant in VARIANTS:
         name = variant.replace(",", "").replace(" ", "_")
-        figures.append(Figure(f"gpu_h_{name}", "gpu_h", variant, OURS, AIMED))
-        figures.append(Figure(f"gpu_h_step_{name}", "gpu_h", variant, OURS, STEP))
-        figures.append(Figure(f"late_step_{name}", "late_share", variant, OURS, STEP))
+        usual = OURS if variant in UNLEARNT else LEARNT
+        figures.append(Figure(f"gpu_h_{name}", "gpu_h", variant, usual, AIMED))
+        figures.append(Figure(f"gpu_h_step_{name}", "gpu_h", variant, usual, STEP))
+        figures.append(Figure(f"late_step_{name}", "late_share", variant, usual, STEP))
     return [_row(busy, figure) for figure in figures]
+
+
+def _main(law: str, suffix: str) -> list[Figure]:
+    return [
+        Figure(f"gpu_h_over_bound{suffix}", "gpu_h", law, BOUND, AIMED),
+        Figure(f"gpu_h_over_case_study{suffix}", "gpu_h", law, CASE_STUDY, AIMED),
+        Figure(f"late_step{suffix}", "late_share", law, CASE_STUDY, STEP),
+        Figure(f"wait_p99_step{suffix}", "wait_p99_s", law, CASE_STUDY, STEP),
+        Figure(f"peak_step_over_bound{suffix}", "peak", law, BOUND, STEP),
+        Figure(f"peak_step{suffix}", "peak", law, CASE_STUDY, STEP),
+        Figure(f"turns{suffix}", "turns", law, CASE_STUDY, AIMED),
+    ]
 
 
 def _row(busy: float, figure: Figure) -> Row:

@@ -7,8 +7,10 @@
    L. Since they began to be missing the backlog grew at (x - C)/S a second, so the time since then
    shows in B itself, and when they come it will be (x - C)·L/S, whenever that was. Asked for at
    once, and not again every 15 s as the backlog grows.
-3. Workers: max(x + β·√x, x + B·S/D) / slots. The first is square-root staffing (Halfin & Whitt
-   1981); its headroom also works off a backlog, so the two are not added.
+3. Workers: x + max(β·√x, B·S/D), by slots. The first is square-root staffing (Halfin & Whitt 1981).
+   With a service time from the catalogue alone the drain makes up for one that is too short. As far
+   as it is known (surge/policy/service_time.py) the drain may take up to 2·D beside the full
+   headroom, as long as nobody waits for more than D: half of the overshoot after a step.
 
 A server that has just started knows less than the longest window: `Demand.settled` is False then
 and the desired workers are at least the consumers there are, so that nobody scales in on a guess.
@@ -67,6 +69,7 @@ def desired_workers(
     drain_s: float = 60.0,
     lead_s: float = 0.0,
     beta: float = BETA["interactive"],
+    known: float = 0.0,
     windows_s: Sequence[float] = WINDOWS_S,
 ) -> Demand:
     """Return what a filter needs after `samples` (oldest first). Raises ValueError on bad quantities."""
@@ -81,6 +84,7 @@ def desired_workers(
         drain_s=drain_s,
         lead_s=lead_s,
         beta=beta,
+        known=known,
         windows_s=windows_s,
     )
 
@@ -95,15 +99,18 @@ def demand(
     beta: float,
     windows_s: Sequence[float],
     lead_s: float = 0.0,
+    known: float = 0.0,
 ) -> Demand:
     """Return what a filter needs, given its windows (short to long) and the last counts.
 
     lead_s: from asking for a worker to its first message; 0 leaves the backlog to come out.
+    known: how far service_s was learnt, from 0 (the catalogue's) to 1, `ServiceTime.known`.
     Raises ValueError on bad quantities.
     """
-    if service_s <= 0 or slots < 1 or drain_s <= 0 or beta < 0 or lead_s < 0:
+    if service_s <= 0 or slots < 1 or drain_s <= 0 or beta < 0 or lead_s < 0 or not 0 <= known <= 1:
         raise ValueError(
-            f"{service_s=}, {slots=}, {drain_s=}, {beta=}, {lead_s=}: want > 0, >= 1, > 0, >= 0, >= 0"
+            f"{service_s=}, {slots=}, {drain_s=}, {beta=}, {lead_s=}, {known=}: "
+            "want > 0, >= 1, > 0, >= 0, >= 0, 0 to 1"
         )
     # Only the very shortest window may take a few seconds for a rate: a young history has no other.
     loads = [
@@ -115,7 +122,7 @@ def demand(
     # Consumers that a restarting broker has lost were busy a moment ago and will be back.
     capacity = max(last.consumers * slots, windows[-2].mean_unacked)
     backlog = max(ready, (load - capacity) * lead_s / service_s)
-    workers = staffed(load, backlog, service_s, drain_s, beta) / slots
+    workers = staffed(load, backlog, service_s, drain_s, beta, known=known) / slots
     if ready > 0 or unacked > 0:
         workers = max(workers, 1.0)
     longest = windows[-1].span_s
@@ -144,9 +151,15 @@ def offered_load(loads: Sequence[float], windows_s: Sequence[float], service_s: 
     return load if load > DUST else 0.0
 
 
-def staffed(load: float, ready: float, service_s: float, drain_s: float, beta: float) -> float:
-    """Return the slots that `load` and a backlog of `ready` messages need."""
-    return load + max(beta * sqrt(load), ready * service_s / drain_s)
+def staffed(
+    load: float, ready: float, service_s: float, drain_s: float, beta: float, *, known: float = 0.0
+) -> float:
+    """Return the slots that `load` and a backlog of `ready` messages need.
+
+    A message at the end of the backlog waits ready·S/slots: never more than drain_s.
+    """
+    headroom, at_once = beta * sqrt(load), ready * service_s / drain_s
+    return max(load + max(headroom, known * headroom + at_once / (1 + known)), at_once)
 
 
 def wait_probability(beta: float) -> float:

@@ -6,10 +6,10 @@ product of arrivals and S, never one of the two. RabbitMQ 3.10 counts per channe
 """
 
 from collections.abc import Mapping
-from math import exp, isfinite
+from math import exp, inf, isfinite
 from typing import Any
 
-__all__ = ["FURTHEST", "ServiceTime", "acked_since", "learnt_service_s"]
+__all__ = ["ServiceTime", "acked_since", "learnt_service_s"]
 
 # The catalogue counts as this many completions: a handful of long requests does not overrule it.
 PRIOR = 20.0
@@ -38,12 +38,21 @@ class ServiceTime:
         self.catalogue_s = catalogue_s
         self.remember_s = remember_s
         self._acked = self._busy_s = 0.0
-        self.interrupt()
+        self._at = self._read_busy_s = inf
 
     @property
     def seconds(self) -> float:
         """The learnt service time, within a factor of five of the catalogue's."""
         return learnt_service_s(self.catalogue_s, self._busy_s, self._acked)
+
+    @property
+    def known(self) -> float:
+        """How far it is learnt, from 0 to below 1: the weight of what was counted against the catalogue's.
+
+        0 for counters that are not believed.
+        """
+        learnt = _weighed(self.catalogue_s, self._busy_s, self._acked)
+        return self._acked / (self._acked + PRIOR) if _believed(self.catalogue_s, learnt) else 0.0
 
     def append(self, at: float, acked: float | None, busy_s: float) -> None:
         """Take one read of the counters.
@@ -58,10 +67,6 @@ class ServiceTime:
             self._acked = kept * self._acked + acked
             self._busy_s = kept * self._busy_s + busy
         self._at, self._read_busy_s = at, busy_s
-
-    def interrupt(self) -> None:
-        """What happens until the next read is not counted: a node did not answer, say."""
-        self._at = self._read_busy_s = float("inf")
 
 
 def acked_since(before: Mapping[Any, float] | None, now: Mapping[Any, float]) -> float | None:
@@ -85,5 +90,13 @@ def learnt_service_s(catalogue_s: float, busy_s: float, completions: float) -> f
     """
     if not (catalogue_s > 0 and busy_s >= 0 and completions >= 0 and isfinite(busy_s + completions)):
         raise ValueError(f"{catalogue_s=}, {busy_s=}, {completions=}: want > 0, >= 0, >= 0, finite")
-    learnt = (busy_s + PRIOR * catalogue_s) / (completions + PRIOR)
-    return learnt if catalogue_s / FURTHEST <= learnt <= catalogue_s * FURTHEST else catalogue_s
+    learnt = _weighed(catalogue_s, busy_s, completions)
+    return learnt if _believed(catalogue_s, learnt) else catalogue_s
+
+
+def _weighed(catalogue_s: float, busy_s: float, completions: float) -> float:
+    return (busy_s + PRIOR * catalogue_s) / (completions + PRIOR)
+
+
+def _believed(catalogue_s: float, learnt_s: float) -> bool:
+    return catalogue_s / FURTHEST <= learnt_s <= catalogue_s * FURTHEST

@@ -101,6 +101,7 @@ class Demanded:
     ) -> None:
         self.behavior = scaling.demand_behavior(REAL_TIME) if behavior is None else behavior
         self.service_s, self.lead_s, self.drain_s, self.beta = service_s, lead_s, drain_s, beta
+        self.known = 0.0
         self.history = History(WINDOWS_S[-1], service_s)
         self.last = NOTHING
 
@@ -117,6 +118,7 @@ class Demanded:
             drain_s=self.drain_s,
             lead_s=self.lead_s,
             beta=self.beta,
+            known=self.known,
             windows_s=WINDOWS_S,
         ).desired_workers
 
@@ -134,7 +136,7 @@ class DemandedLearning(Demanded):
         if sample.at >= self.counted_at + COUNTED_S:
             self.learnt.append(sample.at, finished - self.finished, self.history.busy_s)
             self.counted_at, self.finished = sample.at, finished
-            self.service_s = self.learnt.seconds
+            self.service_s, self.known = self.learnt.seconds, self.learnt.known
 
 
 class Clairvoyant:

@@ -139,10 +139,11 @@ def test_workers_that_lose_their_messages_change_nothing_in_the_system():
     floats(0.1, 600),
     integers(1, 64),
     floats(0, 600),
+    floats(0, 1),
 )
-def test_no_history_makes_it_fail_or_negative_or_uneven(rows, service_s, slots, lead_s):
+def test_no_history_makes_it_fail_or_negative_or_uneven(rows, service_s, slots, lead_s, known):
     samples = [Sample(*row) for row in rows]
-    seen = desired_workers(samples, service_s=service_s, slots=slots, lead_s=lead_s)
+    seen = desired_workers(samples, service_s=service_s, slots=slots, lead_s=lead_s, known=known)
     for number in seen[:3]:
         assert isfinite(number)
         assert number >= 0
@@ -212,9 +213,28 @@ def test_workers_that_only_lost_their_connection_are_not_missing():
     assert need(lost, lead_s=63).desired_workers == pytest.approx(need(lost).desired_workers, abs=0.6)
 
 
-@given(floats(0, 500), integers(0, 900), floats(0.1, 60))
-def test_more_backlog_never_asks_for_less(load, ready, service_s):
-    assert staffed(load, ready + 1, service_s, 60, 1.06) >= staffed(load, ready, service_s, 60, 1.06)
+@given(floats(0, 500), integers(0, 900), floats(0.1, 60), floats(0, 1))
+def test_more_backlog_never_asks_for_less(load, ready, service_s, known):
+    fewer, more = (staffed(load, each, service_s, 60, 1.06, known=known) for each in (ready, ready + 1))
+    assert more >= fewer
+
+
+@given(floats(0, 500), integers(0, 9000), floats(0.1, 60), floats(1, 600), floats(0, 1))
+def test_the_last_of_a_backlog_waits_no_longer_than_the_drain(load, ready, service_s, drain_s, known):
+    slots = staffed(load, ready, service_s, drain_s, 1.06, known=known)
+    assert ready * service_s <= drain_s * slots * (1 + 1e-9)
+    assert slots >= load + 1.06 * load**0.5
+
+
+@given(floats(0, 500), integers(0, 9000), floats(0.1, 60), floats(0, 1))
+def test_a_service_time_that_is_known_costs_a_headroom_at_most(load, ready, service_s, known):
+    before, after = (staffed(load, ready, service_s, 60, 1.06, known=share) for share in (0.0, known))
+    assert after <= before + 1.06 * load**0.5 + 1e-9
+
+
+def test_a_known_service_time_drains_in_twice_the_time_beside_the_headroom():
+    assert staffed(49, 300, 8, 60, 1.06, known=1.0) == pytest.approx(49 + 1.06 * 7 + 20)
+    assert staffed(49, 300, 8, 60, 1.06) == pytest.approx(49 + 40)
 
 
 def test_the_classes_have_the_wait_probabilities_they_state():
@@ -225,7 +245,7 @@ def test_the_classes_have_the_wait_probabilities_they_state():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"service_s": 0}, {"slots": 0}, {"drain_s": 0}, {"beta": -1}, {"lead_s": -1}],
+    [{"service_s": 0}, {"slots": 0}, {"drain_s": 0}, {"beta": -1}, {"lead_s": -1}, {"known": 1.1}],
     ids=lambda wrong: next(iter(wrong)),
 )
 def test_a_quantity_outside_its_range_is_refused(wrong):

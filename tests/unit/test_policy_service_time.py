@@ -53,6 +53,18 @@ def test_a_service_time_up_to_four_times_wrong_is_learnt(truth_s, rate):
     assert learning(truth_s, rate=rate, reads=300).seconds == pytest.approx(truth_s, rel=0.12)
 
 
+def test_how_far_it_is_known_grows_with_what_was_counted():
+    assert ServiceTime(8.0).known == 0.0
+    few, many = learning(8.0, rate=0.1, reads=20), learning(8.0, rate=1, reads=200)
+    assert few.known == pytest.approx(20 / 40, rel=0.05)
+    assert 0.9 < many.known < 1
+
+
+def test_counters_that_are_not_believed_are_not_known():
+    early = learning(0.5, rate=1, reads=200)
+    assert (early.seconds, early.known) == (8.0, 0.0)
+
+
 def test_a_slow_filter_remembers_longer_than_a_quick_one():
     slow, quick = learning(8.0, rate=0.1, reads=600), learning(8.0, rate=60, reads=600)
     for learnt, rate in ((slow, 0.1), (quick, 60)):
@@ -63,16 +75,15 @@ def test_a_slow_filter_remembers_longer_than_a_quick_one():
     assert quick.seconds == pytest.approx(16.0, rel=0.06)
 
 
-def test_the_first_read_and_one_after_an_interruption_teach_nothing():
+def test_the_first_read_and_one_whose_counters_began_anew_teach_nothing():
     learnt = ServiceTime(8.0)
     learnt.append(0.0, 1000, 50_000.0)
-    assert learnt.seconds == 8.0
+    assert (learnt.seconds, learnt.known) == (8.0, 0.0)
     learnt = learning(16.0, rate=1, reads=60)
     known = learnt.seconds
-    learnt.interrupt()
-    learnt.append(2000.0, 10_000, 99_000.0)
+    learnt.append(610.0, None, 99_000.0)
     assert learnt.seconds == known
-    learnt.append(2010.0, 0, 99_160.0)
+    learnt.append(620.0, 0, 99_160.0)
     assert learnt.seconds > known
 
 
