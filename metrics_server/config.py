@@ -258,7 +258,7 @@ def _port(value: object) -> int:
 
 
 def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    source, management = given.get("source", "auto"), given.get("management")
+    source, managed = given.get("source", "auto"), "management" in given
     if source not in SOURCES:
         raise ValueError(f"broker.source {str(source)[:60]!r}: want one of {', '.join(SOURCES)}")
     ca = given.get("ca_file")
@@ -268,9 +268,9 @@ def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "nodes": (),
         "ca_file": None if ca is None else folder / ca,
     }
-    if source != "management" and not (source == "auto" and management and "nodes" not in given):
+    if source == "metrics-detailed" or (source == "auto" and ("nodes" in given or not managed)):
         settings["nodes"] = _urls("broker.nodes", given["nodes"])
-    if source != "metrics-detailed" and (management or source == "management"):
+    if source == "management" or (source == "auto" and managed):
         settings["management"] = _urls("broker.management", given["management"])
         settings["credentials_file"] = folder / given["credentials_file"]
     return settings

@@ -14,9 +14,9 @@ def sources(config: Config) -> list[list[Source]]:
     Raises ConfigError when the credentials of one cannot be used.
     """
     ways: list[list[Source]] = []
-    if config.source != "management" and config.nodes:
+    if config.nodes:
         several = len(config.nodes) > 1
         ways.append([MetricsDetailed(url, config.vhost, beats=several) for url in config.nodes])
-    if config.source != "metrics-detailed" and config.management and config.credentials_file:
+    if config.management and config.credentials_file:
         ways.append([Management(config.management, config.vhost, config.credentials_file)])
     return ways

@@ -17,7 +17,7 @@ async def get(
     url: str,
     parameters: Mapping[str, str] | list[tuple[str, str]],
     timeout_s: float,
-    auth: aiohttp.BasicAuth | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the body of a 200. Redirects are not followed. Raises ReadError."""
     try:
@@ -26,7 +26,7 @@ async def get(
             params=parameters,
             timeout=aiohttp.ClientTimeout(total=timeout_s),
             allow_redirects=False,
-            auth=auth,
+            headers=headers,
         ) as answer:
             if answer.status != 200:
                 raise ReadError("status", f"status {answer.status}")

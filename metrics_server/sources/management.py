@@ -44,7 +44,7 @@ class Management:
         self._turn = 0
         self._vhost = vhost
         self._file = Followed(credentials_file)
-        self._auth = self._credentials(self._file.changed() or b"")
+        self._authorization = self._login(self._file.changed() or b"")
 
     @property
     def url(self) -> str:
@@ -62,34 +62,34 @@ class Management:
             raise
 
     async def _pages(self, session: aiohttp.ClientSession, timeout_s: float) -> dict[bytes, Counts]:
-        auth = self._current_auth()
+        headers = self._headers()
         address = f"{self.url}/api/queues/{quote(self._vhost, safe='')}"
         queues: dict[bytes, Counts] = {}
         page, pages = 1, 1
         while page <= pages:
-            body = await get(session, address, {**PAGE, "page": str(page)}, timeout_s, auth)
+            body = await get(session, address, {**PAGE, "page": str(page)}, timeout_s, headers)
             found, pages = read_page(body, self._vhost)
             queues |= found
             page += 1
         return queues
 
-    def _current_auth(self) -> aiohttp.BasicAuth:
+    def _headers(self) -> dict[str, str]:
         try:
             content = self._file.changed()
             if content is not None:
-                self._auth = self._credentials(content)
+                self._authorization = self._login(content)
         except ConfigError as error:
             raise ReadError("credentials", str(error)) from None
-        return self._auth
+        return self._authorization
 
-    def _credentials(self, content: bytes) -> aiohttp.BasicAuth:
+    def _login(self, content: bytes) -> dict[str, str]:
         try:
             user, colon, password = content.decode().strip("\r\n").partition(":")
         except UnicodeDecodeError:
             user = colon = password = ""
         if not (user and colon and password) or "\n" in password:
             raise ConfigError(f"{self._file.file}: want one line, user:password, in UTF-8")
-        return aiohttp.BasicAuth(user, password, encoding="utf-8")
+        return {"authorization": aiohttp.encode_basic_auth(user, password, encoding="utf-8")}
 
 
 def read_page(body: bytes, vhost: str) -> tuple[dict[bytes, Counts], int]:

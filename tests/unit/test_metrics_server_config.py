@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metrics_server import Config, ConfigError, SaturationServer
+from metrics_server import Config, ConfigError, Sampler, SaturationServer
 from metrics_server.__main__ import main
 from metrics_server.config import Followed, read_filters, read_tokens
 from tests.certificates import certify
@@ -20,6 +20,7 @@ GIVEN = {
     "filters_file": "/etc/surge/filters.json",
 }
 TOKEN = "a-token-of-the-tests-0123456789"
+MANAGED = {"management": ["https://x:15671/"], "credentials_file": "credentials", "vhost": "surge"}
 FILTER = {"name": "a", "queue": "filter.a", "slots": 1, "service_s": 8, "drain_s": 60, "beta": 1.06}
 
 
@@ -59,6 +60,11 @@ def test_paths_outlive_a_change_of_what_kubernetes_has_mounted(tmp_path):
         ({"broker": {"nodes": [], "vhost": "surge"}}, "broker.nodes: want a list"),
         ({"broker": {"nodes": ["ftp://x"], "vhost": "surge"}}, "is no http or https URL"),
         ({"broker": {"nodes": ["http://x"], "vhost": 'a"b'}}, "broker.vhost"),
+        ({"broker": {"nodes": ["http://me:secret@x"], "vhost": "surge"}}, "broker.nodes: 'x' is no http"),
+        ({"broker": {"source": "amqp", "vhost": "surge"}}, "broker.source 'amqp': want one of auto"),
+        ({"broker": {"source": "management", "vhost": "surge"}}, "key 'management' is missing"),
+        ({"broker": MANAGED | {"management": []}}, "broker.management: want a list"),
+        ({"broker": {**MANAGED, "credentials_file": 3}}, "config.json"),
         ({"listen": None}, "config.json"),
         ({"listen": {"host": "x", "port": 1, "client_ca": "c"}}, "client_ca without certificate and key"),
         ({"listen": {"host": "x", "port": 1, "clientca": "c"}}, "listen: there is no 'clientca'; there are"),
@@ -106,6 +112,30 @@ def test_a_wrong_filter_is_refused(change, problem):
 def test_a_filters_file_that_is_none_is_refused(content):
     with pytest.raises(ConfigError, match="filters_file"):
         read_filters(content)
+
+
+@pytest.mark.parametrize(
+    ("broker", "nodes", "management"),
+    [
+        ({"nodes": ["http://x"], "vhost": "surge"}, ("http://x",), ()),
+        (MANAGED, (), ("https://x:15671",)),
+        (MANAGED | {"source": "management", "nodes": ["http://x"]}, (), ("https://x:15671",)),
+        (MANAGED | {"source": "metrics-detailed", "nodes": ["http://x"]}, ("http://x",), ()),
+        (MANAGED | {"nodes": ["http://x"]}, ("http://x",), ("https://x:15671",)),
+    ],
+)
+def test_a_broker_is_read_in_the_ways_that_its_settings_name(tmp_path, broker, nodes, management):
+    config = Config.read(written(tmp_path, GIVEN | {"broker": broker}))
+    assert (config.nodes, config.management) == (nodes, management)
+    assert config.credentials_file == (tmp_path / "credentials" if management else None)
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+def test_an_authority_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "ca.crt").write_text(content)
+    config = Config.read(written(tmp_path, GIVEN | {"broker": GIVEN["broker"] | {"ca_file": "ca.crt"}}))
+    with pytest.raises(ConfigError, match=r"ca\.crt: no certificates in PEM"):
+        Sampler(config)
 
 
 def test_two_filters_never_share_a_queue():

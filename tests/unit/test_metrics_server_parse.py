@@ -124,6 +124,11 @@ def test_a_value_that_is_no_plain_number_makes_the_queue_unknown(number):
     assert read(reply(*lines)) == {}
 
 
+def test_a_huge_reply_of_others_hides_nobody():
+    others = [line for number in range(30_000) for line in rows(f"other-{number}", (9, 9, 9), "other")]
+    assert read(reply(*others, *rows("filter.a", (1, 2, 3)))) == {"filter.a": Counts(1, 2, 3, BEAT)}
+
+
 @given(binary(max_size=400))
 def test_no_bytes_make_the_parser_fail(body):
     assert PARSE(body) == {}
