@@ -59,6 +59,8 @@ class SaturationCollector(Collector):
             answers.add_metric([str(status)], count)
         yield answers
         yield from self._nodes()
+        if self.sampler.watch is not None:
+            yield from self.sampler.watch.collect()
 
     def _nodes(self) -> Iterator[Metric]:
         reads = CounterMetricFamily(PREFIX + "reads", "Reads of a broker node", labels=["node", "outcome"])

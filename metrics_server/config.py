@@ -56,8 +56,8 @@ class Limits:
 class Config:
     """Settings in wall seconds.
 
-    nodes, management: base URLs of the metrics listener of each broker node, and of management
-    listeners. source: which to read, `auto` for the first of them that answers. ca_file: who signed
+    nodes, management, amqp: base URLs of the metrics listener of each broker node, and of management
+    and AMQP listeners. source: which to read, `auto` for the first of them that answers. ca_file: who signed
     the broker's certificates, besides the system's authorities.
     client_ca: who signs the certificates that clients must show; None asks for none.
     grace_s: how long the server stays up, unready, after SIGTERM.
@@ -77,6 +77,7 @@ class Config:
     grace_s: float = 1.0
     source: str = "auto"
     management: tuple[str, ...] = ()
+    amqp: tuple[str, ...] = ()
     credentials_file: Path | None = None
     ca_file: Path | None = None
     client_ca: Path | None = None
@@ -272,14 +273,18 @@ def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         settings["nodes"] = _urls("broker.nodes", given["nodes"])
     if source == "management" or (source == "auto" and managed):
         settings["management"] = _urls("broker.management", given["management"])
+    if "amqp" in given:
+        settings["amqp"] = _urls("broker.amqp", given["amqp"], ("amqp", "amqps"))
+    if settings.keys() & {"management", "amqp"}:
         settings["credentials_file"] = folder / given["credentials_file"]
     return settings
 
 
-def _urls(key: str, urls: object) -> tuple[str, ...]:
+def _urls(key: str, urls: object, schemes: tuple[str, str] = ("http", "https")) -> tuple[str, ...]:
     if not isinstance(urls, list) or not urls or len(set(urls)) != len(urls):
         raise ValueError(f"{key}: want a list of URLs, one per node")
     for url in urls:
-        if not isinstance(url, str) or not url.startswith(("http://", "https://")) or "@" in url:
-            raise ValueError(f"{key}: {str(url).rpartition('@')[2][:60]!r} is no http or https URL")
+        if not isinstance(url, str) or url.partition("://")[0] not in schemes or "@" in url:
+            shown = str(url).rpartition("@")[2][:60]
+            raise ValueError(f"{key}: {shown!r} is no {' or '.join(schemes)} URL without a user")
     return tuple(url.rstrip("/") for url in urls)

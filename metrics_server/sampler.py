@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from threading import Lock
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import structlog
 from metrics_server.config import Config, ConfigError, FilterSpec
 from metrics_server.snapshot import Read, Row, Snapshot
 from metrics_server.sources import Counts, ReadError, Source, newest, sources
+from metrics_server.watch import Watch
 from surge.policy.demand import Demand, demand
 from surge.policy.history import History, Sample, Window
 
@@ -81,23 +83,29 @@ class Sampler:
         self._ways = [[NodeState(source) for source in way] for way in sources(config)]
         self.nodes = self._ways[0]
         self._trust = _trust(config)
+        self.watch = Watch(config, self._trust, self._queues, self._served_consumers) if config.amqp else None
         # Rows are asked for their demand by the event loop and by the thread that serves /metrics.
         self._histories_lock = Lock()
 
     async def run(self) -> None:
         """Sample until cancelled, in the best way that answers; with several ways, look again at times."""
         connector = aiohttp.TCPConnector(limit_per_host=1, keepalive_timeout=60, ssl=self._trust)
+        watching = nullcontext() if self.watch is None else self.watch.running()
         async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
-            turn_s = None if len(self._ways) == 1 else self.config.stale_s
-            while True:
-                if turn_s is not None:
-                    await self._choose(session)
-                try:
-                    async with asyncio.timeout(turn_s), asyncio.TaskGroup() as tasks:
-                        for node in self.nodes:
-                            tasks.create_task(self._follow(node, session), name=f"sample {node.url}")
-                except TimeoutError:
-                    continue
+            with watching:
+                await self._sample(session)
+
+    async def _sample(self, session: aiohttp.ClientSession) -> None:
+        turn_s = None if len(self._ways) == 1 else self.config.stale_s
+        while True:
+            if turn_s is not None:
+                await self._choose(session)
+            try:
+                async with asyncio.timeout(turn_s), asyncio.TaskGroup() as tasks:
+                    for node in self.nodes:
+                        tasks.create_task(self._follow(node, session), name=f"sample {node.url}")
+            except TimeoutError:
+                continue
 
     def use(self, specs: dict[str, FilterSpec]) -> None:
         """Follow these filters from now on. Kept ones keep their history, removed ones vanish."""
@@ -132,6 +140,13 @@ class Sampler:
     def _history(self, spec: FilterSpec) -> History:
         history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
         return history
+
+    def _queues(self) -> dict[str, str]:
+        return {spec.name: spec.queue for spec in self.specs.values()}
+
+    def _served_consumers(self, name: str) -> float | None:
+        row = self.snapshot.fresh(name, self.clock(), self.config.stale_s)
+        return None if row is None else row.counts.consumers
 
     def windows(self, row: Row) -> list[Window]:
         """Return the windows behind the demand of `row`, also when newer samples have come."""

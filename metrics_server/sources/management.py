@@ -14,7 +14,8 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
-from metrics_server.config import ConfigError, Followed
+from metrics_server.config import ConfigError
+from metrics_server.credentials import Credentials
 from metrics_server.sources.counts import Counts, ReadError
 from metrics_server.sources.http import get
 
@@ -33,8 +34,7 @@ MOST = 10**15
 class Management:
     """The management listeners of one cluster: each knows all queues, the next is asked when one fails.
 
-    credentials_file: one line, `user:password`; a new one is taken up at the next read.
-    Raises ConfigError at construction when it cannot be used.
+    Raises ConfigError at construction when the credentials cannot be used.
     """
 
     name = "management"
@@ -43,8 +43,7 @@ class Management:
         self._urls = urls
         self._turn = 0
         self._vhost = vhost
-        self._file = Followed(credentials_file)
-        self._authorization = self._login(self._file.changed() or b"")
+        self._credentials = Credentials(credentials_file)
 
     @property
     def url(self) -> str:
@@ -75,20 +74,9 @@ class Management:
 
     def _headers(self) -> dict[str, str]:
         try:
-            content = self._file.changed()
-            if content is not None:
-                self._authorization = self._login(content)
+            user, password = self._credentials.current()
         except ConfigError as error:
             raise ReadError("credentials", str(error)) from None
-        return self._authorization
-
-    def _login(self, content: bytes) -> dict[str, str]:
-        try:
-            user, colon, password = content.decode().strip("\r\n").partition(":")
-        except UnicodeDecodeError:
-            user = colon = password = ""
-        if not (user and colon and password) or "\n" in password:
-            raise ConfigError(f"{self._file.file}: want one line, user:password, in UTF-8")
         return {"authorization": aiohttp.encode_basic_auth(user, password, encoding="utf-8")}
 
 

@@ -37,7 +37,7 @@ no_counts = one_of(
     booleans(),
     floats(),
     text(max_size=5),
-    lists(integers(), max_size=2),
+    lists(booleans(), max_size=2),
     integers(-9, -1),
     just(10**15),
 )

@@ -1,0 +1,80 @@
+"""What it costs a broker to be read, and how old the numbers are that are read from it."""
+
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import cycle
+from pathlib import Path
+
+import aiohttp
+
+from lab.bench import Row
+from lab.bench.saturation import age
+from lab.bench.saturation.crowd import NAMES, STATISTICS_S, broker_cpu_s, consumers, sampling
+from lab.broker import ScratchBroker
+
+__all__ = ["run"]
+
+BASE_PORT = 25_100
+SETTLE_S, WATCHED_S, ROUNDS = 15.0, 20.0, 3
+# Both loops of KEDA ask for each queue: its own every 30 s, and the HPA's every 15 s.
+GETS_PER_S = len(NAMES) * (1 / 30 + 1 / 15)
+
+
+def run() -> list[Row]:
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory(prefix="surge-bench-")))
+        broker = running.enter_context(ScratchBroker(folder, BASE_PORT, statistics_s=STATISTICS_S))
+        running.enter_context(consumers(broker))
+        time.sleep(SETTLE_S)
+        costs = [_costs(broker, folder) for _ in range(ROUNDS)]
+        idle, ours, peer = (list(column) for column in zip(*costs, strict=True))
+        return [
+            Row(name="broker_idle_cpu_per_s", unit="s/s", ours=statistics.median(idle), runs=idle),
+            Row(
+                name="broker_cpu_per_s",
+                unit="s/s above idle",
+                ours=statistics.median(ours),
+                peer=statistics.median(peer),
+                runs=ours,
+            ),
+            *age.run(broker),
+        ]
+
+
+def _costs(broker: ScratchBroker, folder: Path) -> tuple[float, float, float]:
+    """CPU seconds of the broker per second: left alone; above that, read by ours, by KEDA's scaler."""
+    idle = _cpu_per_s(folder, lambda: time.sleep(WATCHED_S))
+    with sampling(broker, NAMES) as sampler:
+        ours = _cpu_per_s(folder, lambda: time.sleep(WATCHED_S))
+        if len(list(sampler.snapshot.all_fresh(sampler.clock(), 2.0))) != len(NAMES):
+            raise RuntimeError("not every filter is fresh: the figure would be of less work than it says")
+    peer = _cpu_per_s(folder, lambda: asyncio.run(_as_keda(broker)))
+    return round(idle, 4), round(ours - idle, 4), round(peer - idle, 4)
+
+
+def _cpu_per_s(folder: Path, work: Callable[[], None]) -> float:
+    began, before = time.monotonic(), broker_cpu_s(folder)
+    work()
+    return (broker_cpu_s(folder) - before) / (time.monotonic() - began)
+
+
+async def _as_keda(broker: ScratchBroker) -> None:
+    """One management GET per queue and reading, over kept connections, as KEDA's rabbitmq scaler does."""
+    auth = aiohttp.encode_basic_auth("admin", broker.admin_password)
+    urls: Iterator[str] = cycle([f"{broker.management_url}/api/queues/surge/filter.{name}" for name in NAMES])
+    async with aiohttp.ClientSession(headers={"authorization": auth}) as session, asyncio.TaskGroup() as gets:
+        due = time.monotonic()
+        for _ in range(int(WATCHED_S * GETS_PER_S)):
+            gets.create_task(_get(session, next(urls)))
+            due += 1 / GETS_PER_S
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+
+async def _get(session: aiohttp.ClientSession, url: str) -> None:
+    async with session.get(url) as answer:
+        answer.raise_for_status()
+        await answer.read()
