@@ -66,7 +66,10 @@ def test_a_scrape_in_another_thread_sees_whole_samples_only():
     def scrape() -> None:
         while not ended:
             row = ours.snapshot.rows.get("0")
-            if row is not None and row.body != prompt[int(row.started / 2)]:
+            if row is None or row.body == prompt[int(row.started / 2)]:
+                continue
+            # A thread that slept for several samples may find the oldest of them forgotten.
+            if ours.snapshot.rows["0"].started - row.started <= 2.0:
                 wrong.append(row)
 
     scraping = Thread(target=scrape)
