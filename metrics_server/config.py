@@ -16,6 +16,7 @@ TLS_FILES = ("certificate", "key", "client_ca")
 LISTEN = ("host", "port", *TLS_FILES)
 MOST_BYTES = 16 * 2**20
 SHORTEST_TOKEN = 16
+BROKER = ("vhost", "nodes", "management", "source", "amqp", "credentials_file", "ca_file")
 SOURCES = ("auto", "metrics-detailed", "management")
 
 
@@ -119,7 +120,7 @@ class Config:
             certificate=certificate,
             key=key,
             token_file=folder / given["token_file"],
-            **_broker(broker, folder),
+            **_broker(_known("broker", broker, BROKER), folder),
             sample_s=sample,
             stale_s=stale,
             windows_s=windows,

@@ -61,6 +61,11 @@ def test_paths_outlive_a_change_of_what_kubernetes_has_mounted(tmp_path):
         ({"broker": {"nodes": ["ftp://x"], "vhost": "surge"}}, "is no http or https URL"),
         ({"broker": {"nodes": ["http://x"], "vhost": 'a"b'}}, "broker.vhost"),
         ({"broker": {"nodes": ["http://me:secret@x"], "vhost": "surge"}}, "broker.nodes: 'x' is no http"),
+        ({"broker": {"node": ["http://x"], "vhost": "surge"}}, "broker: there is no 'node'; there are"),
+        (
+            {"broker": {"nodes": ["http://x"], "vhost": "surge", "amqp": ["http://y"]}},
+            "broker.amqp: 'http://y'",
+        ),
         ({"broker": {"source": "amqp", "vhost": "surge"}}, "broker.source 'amqp': want one of auto"),
         ({"broker": {"source": "management", "vhost": "surge"}}, "key 'management' is missing"),
         ({"broker": MANAGED | {"management": []}}, "broker.management: want a list"),
