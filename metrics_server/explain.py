@@ -12,11 +12,9 @@ from surge.policy.history import Window
 __all__ = ["Explanation", "explained"]
 
 
-def explained(
-    row: Row, windows: Sequence[Window], windows_s: Sequence[float], *, age_s: float, stale_s: float
-) -> bytes:
-    """Return the indented JSON of `row`. windows: those behind its demand; windows_s: their lengths."""
-    why = Explanation(row, windows, windows_s)
+def explained(why: "Explanation", *, age_s: float, stale_s: float) -> bytes:
+    """Return the indented JSON of a row."""
+    row, windows, windows_s = why.row, why.windows, why.windows_s
     spec, counts = row.spec, row.counts
     answer = {
         "filter": spec.name,
@@ -31,8 +29,9 @@ def explained(
             "ready": counts.ready,
             "consumers": counts.consumers,
             "slots": spec.slots,
-            "service_s": spec.service_s,
-            "service_s_from": "catalogue",
+            "service_s": round(why.service_s, 3),
+            "service_s_from": "learnt" if why.known else "catalogue",
+            "service_s_known": round(why.known, 3),
             "drain_s": spec.drain_s,
             "lead_s": spec.lead_s,
             "beta": spec.beta,
@@ -54,17 +53,21 @@ def explained(
 
 @dataclass(frozen=True)
 class Explanation:
-    """The steps of `surge.policy.demand.demand` one by one; `workers` is what it returned."""
+    """The steps of `surge.policy.demand.demand` one by one; `workers` is what it returned.
+
+    windows, service_s, known: what it was given for `row`; windows_s: lengths of the windows.
+    """
 
     row: Row
     windows: Sequence[Window]
     windows_s: Sequence[float]
+    service_s: float
+    known: float
 
     @property
     def loads(self) -> list[float]:
-        spec = self.row.spec
         return [
-            window.load(spec.service_s, min(length, self.windows_s[1]))
+            window.load(self.service_s, min(length, self.windows_s[1]))
             for length, window in zip(self.windows_s, self.windows, strict=True)
         ]
 
@@ -87,23 +90,31 @@ class Explanation:
 
     @property
     def backlog(self) -> float:
-        spec = self.row.spec
-        return max(0.0, self.row.counts.ready, (self.load - self.capacity) * spec.lead_s / spec.service_s)
+        missing = (self.load - self.capacity) * self.row.spec.lead_s / self.service_s
+        return max(0.0, self.row.counts.ready, missing)
 
     @property
-    def headrooms(self) -> tuple[float, float]:
-        """Slots for chance, slots for the backlog; the larger one counts."""
-        spec = self.row.spec
-        return spec.beta * sqrt(self.load), self.backlog * spec.service_s / spec.drain_s
+    def chance(self) -> float:
+        """Slots of the square-root rule."""
+        return self.row.spec.beta * sqrt(self.load)
+
+    @property
+    def at_once(self) -> float:
+        """Slots that work the backlog off in the drain time."""
+        return self.backlog * self.service_s / self.row.spec.drain_s
+
+    @property
+    def draining(self) -> float:
+        """Slots beside the load for chance and backlog, the calmer the better S is known."""
+        return self.known * self.chance + self.at_once / (1 + self.known)
 
     @property
     def headroom_of(self) -> str:
-        chance, backlog = self.headrooms
-        return "backlog" if backlog > chance else "square-root staffing"
+        return "backlog" if self.draining > self.chance else "square-root staffing"
 
     @property
     def asked(self) -> float:
-        return (self.load + max(self.headrooms)) / self.row.spec.slots
+        return max(self.load + max(self.chance, self.draining), self.at_once) / self.row.spec.slots
 
     @property
     def floors(self) -> dict[str, float]:
@@ -139,12 +150,12 @@ class Explanation:
         )
 
     def _offered(self) -> Iterator[str]:
-        at, spec = self.believed, self.row.spec
+        at = self.believed
         window, length = self.windows[at], self.windows_s[at]
         over = max(window.span_s, min(length, self.windows_s[1]))
         yield (
             f"load x = mean U + S·growth/span = {_n(window.mean_unacked)}"
-            f" + {_n(spec.service_s)}·{_n(window.growth)}/{_n(over)} = {_n(self.load)} busy slots"
+            f" + {_n(self.service_s)}·{_n(window.growth)}/{_n(over)} = {_n(self.load)} busy slots"
         )
         longest = self.windows_s[-1]
         if at == len(self.windows) - 1:
@@ -156,18 +167,20 @@ class Explanation:
             )
 
     def _wanted(self) -> Iterator[str]:
-        spec, x, b = self.row.spec, _n(self.load), _n(self.backlog)
-        chance, backlog = self.headrooms
-        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{_n(spec.service_s)}"
-        ready = _n(self.row.counts.ready)
+        spec, x, b, k = self.row.spec, _n(self.load), _n(self.backlog), _n(self.known)
+        ready, service, drain = _n(self.row.counts.ready), _n(self.service_s), _n(spec.drain_s)
+        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{service}"
         yield f"backlog B = max(ready, (x - capacity)·L/S) = max({ready}, {lead}) = {b} messages"
-        terms = f"{_n(spec.beta)}·√{x}, {b}·{_n(spec.service_s)}/{_n(spec.drain_s)}"
-        yield (
-            f"headroom = max(β·√x, B·S/D) = max({terms})"
-            f" = max({_n(chance)}, {_n(backlog)}): {self.headroom_of}"
-        )
-        total = f"({x} + {_n(max(chance, backlog))})"
-        yield f"workers = (x + headroom) / slots = {total} / {spec.slots} = {_n(self.asked)}"
+        chance, at_once = _n(self.chance), _n(self.at_once)
+        yield f"slots for chance = β·√x = {_n(spec.beta)}·√{x} = {chance}"
+        yield f"slots for the backlog = B·S/D = {b}·{service}/{drain} = {at_once}"
+        if self.known:
+            terms = f"max({chance}, {k}·{chance} + {at_once}/(1 + {k}))"
+            yield f"S is known to k = {k}: headroom = max(chance, k·chance + backlog/(1 + k)) = {terms}"
+        headroom = _n(max(self.chance, self.draining))
+        yield f"headroom = {headroom}: {self.headroom_of}"
+        slots = f"max({x} + {headroom}, {at_once}) / {spec.slots}"
+        yield f"workers = max(x + headroom, B·S/D) / slots = {slots} = {_n(self.asked)}"
         for reason, least in self.floors.items():
             yield f"{reason}: at least {_n(least)}"
         if not self.row.demand.settled:

@@ -42,6 +42,8 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._calm()
+            # uvicorn lets the timer of a connection that broke hold its memory until it runs out.
+            self._unset_keepalive_if_required()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:

@@ -153,12 +153,18 @@ class Sampler:
         with self._histories_lock:
             return row.history.windows(self.config.windows_s, row.started)
 
+    def service_time(self, row: Row) -> tuple[float, float]:
+        """Return the mean service seconds behind the demand of `row`, and how far they are learnt, 0 to 1."""
+        return row.spec.service_s, 0.0
+
     def _demand(self, row: Row) -> Demand:
         spec, counts, windows_s = row.spec, row.counts, self.config.windows_s
+        service_s, known = self.service_time(row)
         return demand(
             self.windows(row),
             Sample(row.started, counts.unacked, counts.ready, counts.consumers),
-            service_s=spec.service_s,
+            service_s=service_s,
+            known=known,
             slots=spec.slots,
             drain_s=spec.drain_s,
             lead_s=spec.lead_s,

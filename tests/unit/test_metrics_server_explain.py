@@ -11,14 +11,16 @@ from metrics_server.explain import Explanation, explained
 from metrics_server.snapshot import Read, Row
 from metrics_server.sources import Counts
 from surge.policy.demand import demand
-from surge.policy.history import History, Sample, Window
+from surge.policy.history import History, Sample
 
 WINDOWS_S = (5.0, 15.0, 60.0, 300.0)
 SPEC = FilterSpec("a", "filter.a", 1, 8.0, 60.0, 1.06, 63.0)
 COUNTS = st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 
 
-def served(spec: FilterSpec, *samples: tuple[float, int, int, int]) -> tuple[Row, list[Window]]:
+def explaining(
+    spec: FilterSpec, *samples: tuple[float, int, int, int], service_s: float = 8.0, known: float = 0.0
+) -> Explanation:
     """samples: (seconds, ready, unacked, consumers), oldest first."""
     history = History(WINDOWS_S[-1], spec.service_s)
     for at, ready, unacked, _ in samples:
@@ -28,7 +30,8 @@ def served(spec: FilterSpec, *samples: tuple[float, int, int, int]) -> tuple[Row
     need = demand(
         windows,
         Sample(at, unacked, ready, consumers),
-        service_s=spec.service_s,
+        service_s=service_s,
+        known=known,
         slots=spec.slots,
         drain_s=spec.drain_s,
         beta=spec.beta,
@@ -37,7 +40,7 @@ def served(spec: FilterSpec, *samples: tuple[float, int, int, int]) -> tuple[Row
     )
     counts = Counts(float(ready), float(unacked), float(consumers))
     read = Read(at, 1.8e9, "http://n", "test", lambda _row: need)
-    return Row(spec, counts, history, read), windows
+    return Explanation(Row(spec, counts, history, read), windows, WINDOWS_S, service_s, known)
 
 
 def steady(until: float, unacked: int, consumers: int) -> list[tuple[float, int, int, int]]:
@@ -45,8 +48,7 @@ def steady(until: float, unacked: int, consumers: int) -> list[tuple[float, int,
 
 
 def told(*samples: tuple[float, int, int, int]) -> dict:
-    row, windows = served(SPEC, *samples)
-    return json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))
+    return json.loads(explained(explaining(SPEC, *samples), age_s=1.5, stale_s=20.0))
 
 
 @given(
@@ -54,13 +56,14 @@ def told(*samples: tuple[float, int, int, int]) -> dict:
     st.sampled_from([0.5, 2.0, 9.0]),
     st.sampled_from([1, 4]),
     st.sampled_from([0.0, 63.0]),
+    st.sampled_from([(8.0, 0.0), (5.0, 0.4), (13.0, 0.99)]),
 )
-def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s):
+def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s, service):
     spec = FilterSpec("a", "filter.a", slots, 8.0, 60.0, 1.06, lead_s)
-    row, windows = served(spec, *[(number * every_s, *each) for number, each in enumerate(counts)])
-    why = Explanation(row, windows, WINDOWS_S)
-    assert why.workers == row.demand.desired_workers
-    assert round(why.load, 3) == row.demand.offered_load
+    samples = [(number * every_s, *each) for number, each in enumerate(counts)]
+    why = explaining(spec, *samples, service_s=service[0], known=service[1])
+    assert why.workers == why.row.demand.desired_workers
+    assert round(why.load, 3) == why.row.demand.offered_load
     assert list(why.lines())[-1].startswith("desired workers = ")
 
 
@@ -76,7 +79,7 @@ def test_a_steady_filter_is_staffed_by_the_longest_window_and_the_square_root():
     answer = told(*steady(310, 49, 60))
     assert answer["won"] == {"window_s": 300, "headroom": "square-root staffing", "floor": None}
     assert "load x = mean U + S·growth/span = 49 + 8·0/298 = 49 busy slots" in answer["why"]
-    assert "workers = (x + headroom) / slots = (49 + 7.42) / 1 = 56.42" in answer["why"]
+    assert "workers = max(x + headroom, B·S/D) / slots = max(49 + 7.42, 0) / 1 = 56.42" in answer["why"]
     assert answer["desired_workers"] == 56.42
 
 
@@ -94,6 +97,14 @@ def test_an_idle_filter_without_consumers_has_no_ratio_to_compute():
     assert answer["desired_workers"] == 0
 
 
+def test_a_learnt_service_time_is_told_with_how_far_it_is_known():
+    rising = [(312.0 + 2 * number, 100 * number, 60, 60) for number in range(1, 4)]
+    why = explaining(SPEC, *steady(312, 49, 60), *rising, service_s=6.0, known=0.5)
+    answer = json.loads(explained(why, age_s=1.5, stale_s=20.0))
+    assert (answer["inputs"]["service_s"], answer["inputs"]["service_s_from"]) == (6, "learnt")
+    assert any(line.startswith("S is known to k = 0.5: headroom = ") for line in answer["why"])
+
+
 def test_inputs_windows_source_and_age_are_told():
     answer = told(*steady(310, 49, 60))
     assert answer["inputs"] == {
@@ -103,6 +114,7 @@ def test_inputs_windows_source_and_age_are_told():
         "slots": 1,
         "service_s": 8,
         "service_s_from": "catalogue",
+        "service_s_known": 0,
         "drain_s": 60,
         "lead_s": 63,
         "beta": 1.06,

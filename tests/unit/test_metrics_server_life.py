@@ -1,14 +1,18 @@
 """A whole server in this process, over TLS on loopback, with no broker behind it."""
 
 import asyncio
+import gc
 import json
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import uvloop
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from metrics_server import Config, SaturationServer, protocol
 from tests.certificates import certify
@@ -29,8 +33,11 @@ class Running:
     async def connect(self, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, ssl=self.trust if tls else None)
 
-    async def send(self, data: bytes, *, tls: bool = True, answer: bool = True) -> bytes:
+    async def send(self, data: bytes, *, tls: bool = True, answer: bool = True, reset: bool = False) -> bytes:
         reader, writer = await self.connect(tls=tls)
+        if reset:
+            at_once = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
         writer.write(data)
         seen = await reader.read(1_000) if answer else b""
         writer.transport.abort()
@@ -76,9 +83,16 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_neither_descriptors_nor_tasks_are_left_of_a_connection_however_it_ends(tmp_path):
+def protocols() -> int:
+    """Connections that are still in memory."""
+    gc.collect()
+    return sum(isinstance(each, HttpToolsProtocol) for each in gc.get_objects())
+
+
+def test_neither_descriptors_nor_tasks_nor_memory_are_left_of_a_connection_however_it_ends(tmp_path):
     async def every_kind(running: Running) -> None:
         assert (await running.send(GET)).startswith(b"HTTP/1.1 200 ")
+        await running.send(GET, reset=True)
         await running.send(GET[:30], answer=False)
         await running.send(GET, answer=False)
         assert (await running.send(b"\x00\r\n\r\n")).startswith(b"HTTP/1.1 400 ")
@@ -96,6 +110,7 @@ def test_neither_descriptors_nor_tasks_are_left_of_a_connection_however_it_ends(
             await every_kind(running)
         await until(lambda: open_files() <= files and len(asyncio.all_tasks()) <= tasks)
         assert not running.server.uvicorn.server_state.connections
+        await until(lambda: protocols() <= 1)
 
     live(tmp_path, scenario)
 

@@ -1,7 +1,10 @@
 """Every dependency is pinned, by hash, in one place that the others follow."""
 
 import re
+import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +31,22 @@ def test_every_declared_dependency_is_pinned():
 
 def test_the_saturation_servers_image_runs_what_was_tested():
     assert pins("metrics_server/requirements.txt").items() <= pins("requirements.txt").items()
+
+
+def test_the_saturation_server_imports_nothing_that_its_image_lacks():
+    said = "import metrics_server.__main__, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", said], cwd=ROOT, capture_output=True, check=True, text=True
+    ).stdout.split()
+    ours = [name for name in loaded if name.startswith(("surge.", "metrics_server."))]
+    assert all(name.startswith(("surge.policy", "metrics_server.")) for name in ours)
+    files = [ROOT / f"{name.replace('.', '/')}.py" for name in ours]
+    texts = [file.read_text() for file in files if file.exists()]
+    roots = {name for text in texts for name in re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE)}
+    makers = packages_distributions()
+    theirs = {maker for name in roots for maker in makers.get(name, [])}
+    assert {"aiohttp", "starlette"} <= theirs
+    assert {maker.replace("_", "-") for maker in theirs} <= pins("metrics_server/requirements.txt").keys()
 
 
 def test_every_pin_has_a_hash_and_no_file_names_a_registry():
