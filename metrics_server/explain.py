@@ -31,8 +31,9 @@ def explained(
             "ready": counts.ready,
             "consumers": counts.consumers,
             "slots": spec.slots,
-            "service_s": spec.service_s,
-            "service_s_from": "catalogue",
+            "service_s": round(row.service.service_s, 3),
+            "service_s_from": "acknowledgements" if row.service.known else "catalogue",
+            "service_s_known": round(row.service.known, 3),
             "drain_s": spec.drain_s,
             "lead_s": spec.lead_s,
             "beta": spec.beta,
@@ -61,10 +62,13 @@ class Explanation:
     windows_s: Sequence[float]
 
     @property
+    def service_s(self) -> float:
+        return self.row.service.service_s
+
+    @property
     def loads(self) -> list[float]:
-        spec = self.row.spec
         return [
-            window.load(spec.service_s, min(length, self.windows_s[1]))
+            window.load(self.service_s, min(length, self.windows_s[1]))
             for length, window in zip(self.windows_s, self.windows, strict=True)
         ]
 
@@ -87,14 +91,19 @@ class Explanation:
 
     @property
     def backlog(self) -> float:
-        spec = self.row.spec
-        return max(0.0, self.row.counts.ready, (self.load - self.capacity) * spec.lead_s / spec.service_s)
+        missing = self.load - self.capacity
+        return max(0.0, self.row.counts.ready, missing * self.row.spec.lead_s / self.service_s)
+
+    @property
+    def within_drain(self) -> float:
+        """Slots that are through the backlog after the drain time, with nobody joining it."""
+        return self.backlog * self.service_s / self.row.spec.drain_s
 
     @property
     def headrooms(self) -> tuple[float, float]:
         """Slots for chance, slots for the backlog; the larger one counts."""
-        spec = self.row.spec
-        return spec.beta * sqrt(self.load), self.backlog * spec.service_s / spec.drain_s
+        chance, known = self.row.spec.beta * sqrt(self.load), self.row.service.known
+        return chance, known * chance + self.within_drain / (1 + known)
 
     @property
     def headroom_of(self) -> str:
@@ -103,7 +112,7 @@ class Explanation:
 
     @property
     def asked(self) -> float:
-        return (self.load + max(self.headrooms)) / self.row.spec.slots
+        return max(self.load + max(self.headrooms), self.within_drain) / self.row.spec.slots
 
     @property
     def floors(self) -> dict[str, float]:
@@ -139,12 +148,12 @@ class Explanation:
         )
 
     def _offered(self) -> Iterator[str]:
-        at, spec = self.believed, self.row.spec
+        at = self.believed
         window, length = self.windows[at], self.windows_s[at]
         over = max(window.span_s, min(length, self.windows_s[1]))
         yield (
             f"load x = mean U + S·growth/span = {_n(window.mean_unacked)}"
-            f" + {_n(spec.service_s)}·{_n(window.growth)}/{_n(over)} = {_n(self.load)} busy slots"
+            f" + {_n(self.service_s)}·{_n(window.growth)}/{_n(over)} = {_n(self.load)} busy slots"
         )
         longest = self.windows_s[-1]
         if at == len(self.windows) - 1:
@@ -158,15 +167,21 @@ class Explanation:
     def _wanted(self) -> Iterator[str]:
         spec, x, b = self.row.spec, _n(self.load), _n(self.backlog)
         chance, backlog = self.headrooms
-        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{_n(spec.service_s)}"
+        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{_n(self.service_s)}"
         ready = _n(self.row.counts.ready)
         yield f"backlog B = max(ready, (x - capacity)·L/S) = max({ready}, {lead}) = {b} messages"
-        terms = f"{_n(spec.beta)}·√{x}, {b}·{_n(spec.service_s)}/{_n(spec.drain_s)}"
-        yield (
-            f"headroom = max(β·√x, B·S/D) = max({terms})"
-            f" = max({_n(chance)}, {_n(backlog)}): {self.headroom_of}"
-        )
+        root, drained = f"{_n(spec.beta)}·√{x}", f"{b}·{_n(self.service_s)}/{_n(spec.drain_s)}"
+        formula, terms = "β·√x, B·S/D", f"{root}, {drained}"
+        if known := self.row.service.known:
+            yield f"S is learnt, known k = {_n(known)}: the backlog may take D·(1 + k) beside the headroom"
+            formula = "β·√x, k·β·√x + B·S/D/(1+k)"
+            terms = f"{root}, {_n(known)}·{root} + {drained}/{_n(1 + known)}"
+        larger = f"max({_n(chance)}, {_n(backlog)}): {self.headroom_of}"
+        yield f"headroom = max({formula}) = max({terms}) = {larger}"
         total = f"({x} + {_n(max(chance, backlog))})"
+        if self.within_drain > self.load + max(chance, backlog):
+            total = _n(self.within_drain)
+            yield f"the last of the backlog would wait for more than D: at least B·S/D = {total}"
         yield f"workers = (x + headroom) / slots = {total} / {spec.slots} = {_n(self.asked)}"
         for reason, least in self.floors.items():
             yield f"{reason}: at least {_n(least)}"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from metrics_server.config import FilterSpec
 from metrics_server.explain import Explanation, explained
+from metrics_server.service_times import Learnt
 from metrics_server.snapshot import Read, Row
 from metrics_server.sources import Counts
 from surge.policy.demand import demand
@@ -18,8 +19,11 @@ SPEC = FilterSpec("a", "filter.a", 1, 8.0, 60.0, 1.06, 63.0)
 COUNTS = st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 
 
-def served(spec: FilterSpec, *samples: tuple[float, int, int, int]) -> tuple[Row, list[Window]]:
+def served(
+    spec: FilterSpec, *samples: tuple[float, int, int, int], learnt: Learnt | None = None
+) -> tuple[Row, list[Window]]:
     """samples: (seconds, ready, unacked, consumers), oldest first."""
+    service_s, known = learnt or (spec.service_s, 0.0)
     history = History(WINDOWS_S[-1], spec.service_s)
     for at, ready, unacked, _ in samples:
         history.append(at, unacked, ready)
@@ -28,15 +32,16 @@ def served(spec: FilterSpec, *samples: tuple[float, int, int, int]) -> tuple[Row
     need = demand(
         windows,
         Sample(at, unacked, ready, consumers),
-        service_s=spec.service_s,
+        service_s=service_s,
         slots=spec.slots,
         drain_s=spec.drain_s,
         beta=spec.beta,
+        known=known,
         windows_s=WINDOWS_S,
         lead_s=spec.lead_s,
     )
     counts = Counts(float(ready), float(unacked), float(consumers))
-    read = Read(at, 1.8e9, "http://n", "test", lambda _row: need)
+    read = Read(at, 1.8e9, "http://n", "test", lambda _row: need, {spec.name: learnt} if learnt else {})
     return Row(spec, counts, history, read), windows
 
 
@@ -54,10 +59,12 @@ def told(*samples: tuple[float, int, int, int]) -> dict:
     st.sampled_from([0.5, 2.0, 9.0]),
     st.sampled_from([1, 4]),
     st.sampled_from([0.0, 63.0]),
+    st.sampled_from([None, Learnt(4.0, 0.3), Learnt(30.0, 0.97)]),
 )
-def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s):
+def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s, learnt):
     spec = FilterSpec("a", "filter.a", slots, 8.0, 60.0, 1.06, lead_s)
-    row, windows = served(spec, *[(number * every_s, *each) for number, each in enumerate(counts)])
+    samples = [(number * every_s, *each) for number, each in enumerate(counts)]
+    row, windows = served(spec, *samples, learnt=learnt)
     why = Explanation(row, windows, WINDOWS_S)
     assert why.workers == row.demand.desired_workers
     assert round(why.load, 3) == row.demand.offered_load
@@ -103,6 +110,7 @@ def test_inputs_windows_source_and_age_are_told():
         "slots": 1,
         "service_s": 8,
         "service_s_from": "catalogue",
+        "service_s_known": 0,
         "drain_s": 60,
         "lead_s": 63,
         "beta": 1.06,
@@ -117,3 +125,22 @@ def test_inputs_windows_source_and_age_are_told():
         "growth": 0,
         "load": 49,
     }
+
+
+def test_a_learnt_service_time_is_told_with_how_far_it_is_known():
+    rising = [(310.0 + at, 12 * at, 49, 49) for at in range(2, 20, 2)]
+    row, windows = served(SPEC, *steady(308, 49, 49), *rising, learnt=Learnt(16.0, 0.9))
+    answer = json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))
+    inputs = answer["inputs"]
+    assert (inputs["service_s"], inputs["service_s_known"]) == (16, 0.9)
+    assert inputs["service_s_from"] == "acknowledgements"
+    assert "S is learnt, known k = 0.9: the backlog may take D·(1 + k) beside the headroom" in answer["why"]
+    assert answer["why"][-1] == f"desired workers = {answer['desired_workers']:.10g}"
+
+
+def test_a_backlog_that_would_wait_too_long_is_the_reason_given():
+    samples = [(float(at), 300, 0, 1) for at in range(0, 312, 2)]
+    row, windows = served(SPEC, *samples, learnt=Learnt(8.0, 0.9))
+    why = json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))["why"]
+    assert "the last of the backlog would wait for more than D: at least B·S/D = 40" in why
+    assert why[-1] == "desired workers = 40"
