@@ -12,7 +12,7 @@ import re
 
 __all__ = ["BY_CHANNEL", "BY_QUEUE", "acknowledged", "acknowledged_pattern"]
 
-BY_CHANNEL, BY_QUEUE = "family=channel_queue_metrics", "family=queue_delivery_metrics"
+BY_CHANNEL, BY_QUEUE = "channel_queue_metrics", "queue_delivery_metrics"
 
 
 def acknowledged_pattern(vhost: str) -> re.Pattern[bytes]:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from metrics_server.collector import SaturationCollector, exposition
 from metrics_server.door import JSON, NO_STORE, Answers, Bucket, Door, Lifecycle, problem
-from metrics_server.explain import Explanation, explained
+from metrics_server.explain import explained
 from metrics_server.sampler import Sampler
 from metrics_server.snapshot import Row
 
@@ -59,8 +59,7 @@ class _Endpoints:
         if isinstance(row, Response):
             return row
         windows = self.sampler.windows(row), self.sampler.config.windows_s
-        why = Explanation(row, *windows, *self.sampler.service_time(row))
-        return _json(explained(why, age_s=max(0.0, now - row.started), stale_s=self.stale_s))
+        return _json(explained(row, *windows, age_s=max(0.0, now - row.started), stale_s=self.stale_s))
 
     def _row(self, name: str, now: float) -> Row | Response:
         snapshot = self.sampler.snapshot

@@ -21,6 +21,8 @@ GAUGES = {
     "desired_workers": ("Workers the filter needs now", lambda row: row.demand.desired_workers),
     "offered_load": ("Busy slots that the arrivals need", lambda row: row.demand.offered_load),
     "settled": ("1 when the longest window is whole", lambda row: row.demand.settled),
+    "service_seconds": ("Service time that the law takes", lambda row: row.service.service_s),
+    "service_known": ("How far it was learnt; 0 is the catalogue's", lambda row: row.service.known),
     "unacked": ("Messages workers hold", lambda row: row.counts.unacked),
     "consumers": ("Consumers of the queue", lambda row: row.counts.consumers),
     "ready": ("Messages that wait", lambda row: row.counts.ready),

@@ -12,9 +12,11 @@ from surge.policy.history import Window
 __all__ = ["Explanation", "explained"]
 
 
-def explained(why: "Explanation", *, age_s: float, stale_s: float) -> bytes:
-    """Return the indented JSON of a row."""
-    row, windows, windows_s = why.row, why.windows, why.windows_s
+def explained(
+    row: Row, windows: Sequence[Window], windows_s: Sequence[float], *, age_s: float, stale_s: float
+) -> bytes:
+    """Return the indented JSON of `row`. windows: those behind its demand; windows_s: their lengths."""
+    why = Explanation(row, windows, windows_s)
     spec, counts = row.spec, row.counts
     answer = {
         "filter": spec.name,
@@ -29,9 +31,9 @@ def explained(why: "Explanation", *, age_s: float, stale_s: float) -> bytes:
             "ready": counts.ready,
             "consumers": counts.consumers,
             "slots": spec.slots,
-            "service_s": round(why.service_s, 3),
-            "service_s_from": "learnt" if why.known else "catalogue",
-            "service_s_known": round(why.known, 3),
+            "service_s": round(row.service.service_s, 3),
+            "service_s_from": "acknowledgements" if row.service.known else "catalogue",
+            "service_s_known": round(row.service.known, 3),
             "drain_s": spec.drain_s,
             "lead_s": spec.lead_s,
             "beta": spec.beta,
@@ -53,16 +55,15 @@ def explained(why: "Explanation", *, age_s: float, stale_s: float) -> bytes:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The steps of `surge.policy.demand.demand` one by one; `workers` is what it returned.
-
-    windows, service_s, known: what it was given for `row`; windows_s: lengths of the windows.
-    """
+    """The steps of `surge.policy.demand.demand` one by one; `workers` is what it returned."""
 
     row: Row
     windows: Sequence[Window]
     windows_s: Sequence[float]
-    service_s: float
-    known: float
+
+    @property
+    def service_s(self) -> float:
+        return self.row.service.service_s
 
     @property
     def loads(self) -> list[float]:
@@ -90,31 +91,28 @@ class Explanation:
 
     @property
     def backlog(self) -> float:
-        missing = (self.load - self.capacity) * self.row.spec.lead_s / self.service_s
-        return max(0.0, self.row.counts.ready, missing)
+        missing = self.load - self.capacity
+        return max(0.0, self.row.counts.ready, missing * self.row.spec.lead_s / self.service_s)
 
     @property
-    def chance(self) -> float:
-        """Slots of the square-root rule."""
-        return self.row.spec.beta * sqrt(self.load)
-
-    @property
-    def at_once(self) -> float:
-        """Slots that work the backlog off in the drain time."""
+    def within_drain(self) -> float:
+        """Slots that are through the backlog after the drain time, with nobody joining it."""
         return self.backlog * self.service_s / self.row.spec.drain_s
 
     @property
-    def draining(self) -> float:
-        """Slots beside the load for chance and backlog, the calmer the better S is known."""
-        return self.known * self.chance + self.at_once / (1 + self.known)
+    def headrooms(self) -> tuple[float, float]:
+        """Slots for chance, slots for the backlog; the larger one counts."""
+        chance, known = self.row.spec.beta * sqrt(self.load), self.row.service.known
+        return chance, known * chance + self.within_drain / (1 + known)
 
     @property
     def headroom_of(self) -> str:
-        return "backlog" if self.draining > self.chance else "square-root staffing"
+        chance, backlog = self.headrooms
+        return "backlog" if backlog > chance else "square-root staffing"
 
     @property
     def asked(self) -> float:
-        return max(self.load + max(self.chance, self.draining), self.at_once) / self.row.spec.slots
+        return max(self.load + max(self.headrooms), self.within_drain) / self.row.spec.slots
 
     @property
     def floors(self) -> dict[str, float]:
@@ -167,20 +165,24 @@ class Explanation:
             )
 
     def _wanted(self) -> Iterator[str]:
-        spec, x, b, k = self.row.spec, _n(self.load), _n(self.backlog), _n(self.known)
-        ready, service, drain = _n(self.row.counts.ready), _n(self.service_s), _n(spec.drain_s)
-        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{service}"
+        spec, x, b = self.row.spec, _n(self.load), _n(self.backlog)
+        chance, backlog = self.headrooms
+        lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{_n(self.service_s)}"
+        ready = _n(self.row.counts.ready)
         yield f"backlog B = max(ready, (x - capacity)·L/S) = max({ready}, {lead}) = {b} messages"
-        chance, at_once = _n(self.chance), _n(self.at_once)
-        yield f"slots for chance = β·√x = {_n(spec.beta)}·√{x} = {chance}"
-        yield f"slots for the backlog = B·S/D = {b}·{service}/{drain} = {at_once}"
-        if self.known:
-            terms = f"max({chance}, {k}·{chance} + {at_once}/(1 + {k}))"
-            yield f"S is known to k = {k}: headroom = max(chance, k·chance + backlog/(1 + k)) = {terms}"
-        headroom = _n(max(self.chance, self.draining))
-        yield f"headroom = {headroom}: {self.headroom_of}"
-        slots = f"max({x} + {headroom}, {at_once}) / {spec.slots}"
-        yield f"workers = max(x + headroom, B·S/D) / slots = {slots} = {_n(self.asked)}"
+        root, drained = f"{_n(spec.beta)}·√{x}", f"{b}·{_n(self.service_s)}/{_n(spec.drain_s)}"
+        formula, terms = "β·√x, B·S/D", f"{root}, {drained}"
+        if known := self.row.service.known:
+            yield f"S is learnt, known k = {_n(known)}: the backlog may take D·(1 + k) beside the headroom"
+            formula = "β·√x, k·β·√x + B·S/D/(1+k)"
+            terms = f"{root}, {_n(known)}·{root} + {drained}/{_n(1 + known)}"
+        larger = f"max({_n(chance)}, {_n(backlog)}): {self.headroom_of}"
+        yield f"headroom = max({formula}) = max({terms}) = {larger}"
+        total = f"({x} + {_n(max(chance, backlog))})"
+        if self.within_drain > self.load + max(chance, backlog):
+            total = _n(self.within_drain)
+            yield f"the last of the backlog would wait for more than D: at least B·S/D = {total}"
+        yield f"workers = (x + headroom) / slots = {total} / {spec.slots} = {_n(self.asked)}"
         for reason, least in self.floors.items():
             yield f"{reason}: at least {_n(least)}"
         if not self.row.demand.settled:

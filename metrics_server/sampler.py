@@ -19,6 +19,7 @@ import aiohttp
 import structlog
 
 from metrics_server.config import Config, ConfigError, FilterSpec
+from metrics_server.service_times import ServiceTimes
 from metrics_server.snapshot import Read, Row, Snapshot
 from metrics_server.sources import Counts, ReadError, Source, newest, sources
 from metrics_server.watch import Watch
@@ -31,6 +32,9 @@ log = structlog.get_logger("sampler")
 
 # A read may take longer than a sample, but a hanging node must not hold its task for ever.
 LEAST_TIMEOUT_S = 1.0
+
+# Acknowledgements cost more to read than counts and are needed less often: 10 s, where a window is 300 s.
+ACKNOWLEDGED_SHARE = 1 / 30
 
 
 class _Answer(NamedTuple):
@@ -78,6 +82,8 @@ class Sampler:
         self.snapshot = Snapshot()
         self.specs: dict[bytes, FilterSpec] = {}
         self.histories: dict[str, History] = {}
+        self.service_times = ServiceTimes(config.windows_s[-1])
+        self._acknowledged_due = 0.0
         self._known = frozenset[str]()
         self._timeout_s = max(LEAST_TIMEOUT_S, config.sample_s)
         self._ways = [[NodeState(source) for source in way] for way in sources(config)]
@@ -104,6 +110,7 @@ class Sampler:
                 async with asyncio.timeout(turn_s), asyncio.TaskGroup() as tasks:
                     for node in self.nodes:
                         tasks.create_task(self._follow(node, session), name=f"sample {node.url}")
+                    tasks.create_task(self._learn(session), name="learn service times")
             except TimeoutError:
                 continue
 
@@ -115,6 +122,7 @@ class Sampler:
         self.histories = {name: self.histories[name] for name in same if name in self.histories}
         for name, history in self.histories.items():
             history.service_s = specs[name].service_s
+        self.service_times.use(specs)
         self._known = frozenset(specs)
         self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
 
@@ -123,7 +131,8 @@ class Sampler:
         rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
         if not only:
             node.take(counts, started)
-        read = Read(started, unix, node.url, node.source.name, self._demand)
+        learnt = self.service_times.learnt
+        read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
         with self._histories_lock:
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
@@ -153,22 +162,18 @@ class Sampler:
         with self._histories_lock:
             return row.history.windows(self.config.windows_s, row.started)
 
-    def service_time(self, row: Row) -> tuple[float, float]:
-        """Return the mean service seconds behind the demand of `row`, and how far they are learnt, 0 to 1."""
-        return row.spec.service_s, 0.0
-
     def _demand(self, row: Row) -> Demand:
         spec, counts, windows_s = row.spec, row.counts, self.config.windows_s
-        service_s, known = self.service_time(row)
+        service_s, known = row.service
         return demand(
             self.windows(row),
             Sample(row.started, counts.unacked, counts.ready, counts.consumers),
             service_s=service_s,
-            known=known,
             slots=spec.slots,
             drain_s=spec.drain_s,
             lead_s=spec.lead_s,
             beta=spec.beta,
+            known=known,
             windows_s=windows_s,
         )
 
@@ -212,6 +217,26 @@ class Sampler:
             # Late samples are skipped, never caught up in a burst.
             due = max(due + self.config.sample_s, self.clock())
             await asyncio.sleep(due - self.clock())
+
+    async def _learn(self, session: aiohttp.ClientSession) -> None:
+        while True:
+            await asyncio.sleep(max(0.0, self._acknowledged_due - self.clock()))
+            self._acknowledged_due = self.clock() + ACKNOWLEDGED_SHARE * self.config.windows_s[-1]
+            await self._read_acknowledged(session)
+
+    async def _read_acknowledged(self, session: aiohttp.ClientSession) -> None:
+        """Without the answer of every node nothing is learnt: the next read covers this one's time too."""
+        nodes = self.nodes
+        try:
+            answers = await asyncio.gather(
+                *[node.source.acknowledged(session, self._timeout_s) for node in nodes]
+            )
+        except ReadError:
+            return
+        counters = {node.url: each for node, each in zip(nodes, answers, strict=True) if each is not None}
+        if len(counters) == len(nodes):
+            busy_s = {name: history.busy_s for name, history in self.histories.items()}
+            self.service_times.fold(self.clock(), counters, busy_s)
 
     async def _ask(self, node: NodeState, session: aiohttp.ClientSession) -> _Answer | None:
         started, unix = self.clock(), time.time()

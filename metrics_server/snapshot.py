@@ -8,6 +8,7 @@ from types import MappingProxyType
 import orjson
 
 from metrics_server.config import FilterSpec
+from metrics_server.service_times import Learnt
 from metrics_server.sources import Counts
 from surge.policy.demand import Demand
 from surge.policy.history import History
@@ -20,8 +21,9 @@ __all__ = ["Read", "Row", "Snapshot"]
 class Read:
     """One answer of the broker. started, unix: monotonic and wall seconds when the read began.
 
-    node: the URL that was read; source: how. law: makes the demand of a row of this read, of the state
-    at `started`, whenever it is called and from whatever thread.
+    node: the URL that was read; source: how. learnt: service times by filter, as known then.
+    law: makes the demand of a row of this read, of the state at `started`, whenever it is called and from
+    whatever thread.
     """
 
     started: float
@@ -29,6 +31,7 @@ class Read:
     node: str
     source: str
     law: "Callable[[Row], Demand]" = field(repr=False)
+    learnt: Mapping[str, Learnt] = field(default_factory=dict, repr=False)
 
 
 @dataclass(eq=False)
@@ -64,6 +67,11 @@ class Row:
     @property
     def active_ratio_raw(self) -> float:
         return active_ratio_raw(self.counts.unacked, self.counts.consumers, self.counts.ready)
+
+    @property
+    def service(self) -> Learnt:
+        """What the law takes for the service time: learnt, or the catalogue's."""
+        return self.read.learnt.get(self.spec.name) or Learnt(self.spec.service_s, 0.0)
 
     @cached_property
     def demand(self) -> Demand:

@@ -45,3 +45,12 @@ class Source(Protocol):
     async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> Mapping[bytes, Counts]:
         """Return the counts of the vhost's queues by name; what is unknown is left out. Raises ReadError."""
         ...
+
+    async def acknowledged(
+        self, session: aiohttp.ClientSession, timeout_s: float
+    ) -> Mapping[bytes, Mapping[bytes, float]] | None:
+        """Return the messages acknowledged on each queue, as `metrics_server.acknowledgements` has them.
+
+        None where the source does not count them. Raises ReadError.
+        """
+        ...

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from metrics_server.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
 from metrics_server.sources.counts import Counts
 from metrics_server.sources.http import get
 
@@ -29,10 +30,22 @@ class MetricsDetailed:
         self.url = url
         self._vhost = vhost
         self._parse = Parser(vhost, beats=beats)
+        self._acknowledged = acknowledged_pattern(vhost)
+        self._counted_by = [BY_CHANNEL, BY_QUEUE]
 
     async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> dict[bytes, Counts]:
         query = [*FAMILIES, ("vhost", self._vhost)]
         return self._parse(await get(session, f"{self.url}/metrics/detailed", query, timeout_s))
+
+    async def acknowledged(
+        self, session: aiohttp.ClientSession, timeout_s: float
+    ) -> dict[bytes, dict[bytes, float]]:
+        query = [*[("family", each) for each in self._counted_by], ("vhost", self._vhost)]
+        body = await get(session, f"{self.url}/metrics/detailed", query, timeout_s)
+        seen = acknowledged(body, self._acknowledged)
+        if any(b"" in each for each in seen.values()):
+            self._counted_by = [BY_QUEUE]
+        return seen
 
 
 class Parser:

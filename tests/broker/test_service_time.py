@@ -15,6 +15,7 @@ from metrics_server.sources.metrics_detailed import FAMILIES, Parser
 from surge.policy.history import History
 from surge.policy.service_time import ServiceTime, acked_since
 from surge.policy.topology import VHOST
+from tests.broker.saturation_server import Server, eventually
 
 pytestmark = pytest.mark.broker
 
@@ -35,7 +36,7 @@ def read(broker: ScratchBroker, families: str) -> bytes:
 
 
 def counters(broker: ScratchBroker) -> dict[bytes, float]:
-    body = read(broker, f"{BY_CHANNEL}&{BY_QUEUE}")
+    body = read(broker, f"family={BY_CHANNEL}&family={BY_QUEUE}")
     return acknowledged(body, acknowledged_pattern(VHOST)).get(QUEUE.encode(), {})
 
 
@@ -51,7 +52,9 @@ def work(url: str, ended: threading.Event) -> None:
                 return
 
 
-def test_the_service_time_of_real_workers_is_learnt_from_a_catalogue_that_is_wrong(broker):
+@pytest.fixture
+def busy(broker) -> Iterator[None]:
+    """MESSAGES for a few workers to acknowledge, each after SERVICE_S."""
     with pika.BlockingConnection(pika.URLParameters(broker.amqp_url)) as connection:
         channel = connection.channel()
         channel.queue_declare(QUEUE, durable=True)
@@ -61,16 +64,38 @@ def test_the_service_time_of_real_workers_is_learnt_from_a_catalogue_that_is_wro
     workers = [threading.Thread(target=work, args=(broker.amqp_url, ended)) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
-    try:
-        history, learnt, total = watch(broker)
-    finally:
-        ended.set()
-        for worker in workers:
-            worker.join()
+    yield
+    ended.set()
+    for worker in workers:
+        worker.join()
+
+
+def test_the_service_time_of_real_workers_is_learnt_from_a_catalogue_that_is_wrong(broker, busy):
+    history, learnt, total = watch(broker)
     assert total == MESSAGES
     assert history.busy_s > 0
     # The catalogue still counts as twenty messages; a slow machine makes it longer, never shorter.
     assert learnt.seconds > 0.7 * (MESSAGES * SERVICE_S + 20 * CATALOGUE_S) / (MESSAGES + 20)
+
+
+@pytest.fixture
+def server(tmp_path, broker) -> Iterator[Server]:
+    server = Server(tmp_path, BASE_PORT + 10, broker.prometheus_url)
+    server.use("slow")
+    server.start()
+    yield server
+    assert server.stop() == 0
+
+
+def test_the_server_says_what_it_has_learnt(server, busy):
+    def inputs() -> dict[str, float | str]:
+        status, answer = server.get("/v1/filters/slow/explain")
+        seen = answer["inputs"] if status == 200 else {}
+        return seen if seen.get("service_s_known", 0) > 0.5 else {}
+
+    seen = eventually(inputs, "a service time that is known", 60)
+    assert seen["service_s_from"] == "acknowledgements"
+    assert seen["service_s"] < 1  # the catalogue's
 
 
 def watch(broker: ScratchBroker) -> tuple[History, ServiceTime, float]:

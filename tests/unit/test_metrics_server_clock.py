@@ -31,6 +31,9 @@ class Told:
             raise EndError
         return {b"filter.a": Counts(0, 3, 5)}
 
+    async def acknowledged(self, *_: object) -> None:
+        return None
+
 
 class EndError(Exception):
     pass

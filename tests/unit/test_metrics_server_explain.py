@@ -8,20 +8,22 @@ from hypothesis import strategies as st
 
 from metrics_server.config import FilterSpec
 from metrics_server.explain import Explanation, explained
+from metrics_server.service_times import Learnt
 from metrics_server.snapshot import Read, Row
 from metrics_server.sources import Counts
 from surge.policy.demand import demand
-from surge.policy.history import History, Sample
+from surge.policy.history import History, Sample, Window
 
 WINDOWS_S = (5.0, 15.0, 60.0, 300.0)
 SPEC = FilterSpec("a", "filter.a", 1, 8.0, 60.0, 1.06, 63.0)
 COUNTS = st.tuples(st.integers(0, 300), st.integers(0, 300), st.integers(0, 300))
 
 
-def explaining(
-    spec: FilterSpec, *samples: tuple[float, int, int, int], service_s: float = 8.0, known: float = 0.0
-) -> Explanation:
+def served(
+    spec: FilterSpec, *samples: tuple[float, int, int, int], learnt: Learnt | None = None
+) -> tuple[Row, list[Window]]:
     """samples: (seconds, ready, unacked, consumers), oldest first."""
+    service_s, known = learnt or (spec.service_s, 0.0)
     history = History(WINDOWS_S[-1], spec.service_s)
     for at, ready, unacked, _ in samples:
         history.append(at, unacked, ready)
@@ -31,16 +33,16 @@ def explaining(
         windows,
         Sample(at, unacked, ready, consumers),
         service_s=service_s,
-        known=known,
         slots=spec.slots,
         drain_s=spec.drain_s,
         beta=spec.beta,
+        known=known,
         windows_s=WINDOWS_S,
         lead_s=spec.lead_s,
     )
     counts = Counts(float(ready), float(unacked), float(consumers))
-    read = Read(at, 1.8e9, "http://n", "test", lambda _row: need)
-    return Explanation(Row(spec, counts, history, read), windows, WINDOWS_S, service_s, known)
+    read = Read(at, 1.8e9, "http://n", "test", lambda _row: need, {spec.name: learnt} if learnt else {})
+    return Row(spec, counts, history, read), windows
 
 
 def steady(until: float, unacked: int, consumers: int) -> list[tuple[float, int, int, int]]:
@@ -48,7 +50,8 @@ def steady(until: float, unacked: int, consumers: int) -> list[tuple[float, int,
 
 
 def told(*samples: tuple[float, int, int, int]) -> dict:
-    return json.loads(explained(explaining(SPEC, *samples), age_s=1.5, stale_s=20.0))
+    row, windows = served(SPEC, *samples)
+    return json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))
 
 
 @given(
@@ -56,14 +59,15 @@ def told(*samples: tuple[float, int, int, int]) -> dict:
     st.sampled_from([0.5, 2.0, 9.0]),
     st.sampled_from([1, 4]),
     st.sampled_from([0.0, 63.0]),
-    st.sampled_from([(8.0, 0.0), (5.0, 0.4), (13.0, 0.99)]),
+    st.sampled_from([None, Learnt(4.0, 0.3), Learnt(30.0, 0.97)]),
 )
-def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s, service):
+def test_the_steps_add_up_to_the_workers_that_are_served(counts, every_s, slots, lead_s, learnt):
     spec = FilterSpec("a", "filter.a", slots, 8.0, 60.0, 1.06, lead_s)
     samples = [(number * every_s, *each) for number, each in enumerate(counts)]
-    why = explaining(spec, *samples, service_s=service[0], known=service[1])
-    assert why.workers == why.row.demand.desired_workers
-    assert round(why.load, 3) == why.row.demand.offered_load
+    row, windows = served(spec, *samples, learnt=learnt)
+    why = Explanation(row, windows, WINDOWS_S)
+    assert why.workers == row.demand.desired_workers
+    assert round(why.load, 3) == row.demand.offered_load
     assert list(why.lines())[-1].startswith("desired workers = ")
 
 
@@ -79,7 +83,7 @@ def test_a_steady_filter_is_staffed_by_the_longest_window_and_the_square_root():
     answer = told(*steady(310, 49, 60))
     assert answer["won"] == {"window_s": 300, "headroom": "square-root staffing", "floor": None}
     assert "load x = mean U + S·growth/span = 49 + 8·0/298 = 49 busy slots" in answer["why"]
-    assert "workers = max(x + headroom, B·S/D) / slots = max(49 + 7.42, 0) / 1 = 56.42" in answer["why"]
+    assert "workers = (x + headroom) / slots = (49 + 7.42) / 1 = 56.42" in answer["why"]
     assert answer["desired_workers"] == 56.42
 
 
@@ -95,14 +99,6 @@ def test_an_idle_filter_without_consumers_has_no_ratio_to_compute():
     answer = told(*steady(310, 0, 0))
     assert answer["why"][0] == "active ratio = 0: no consumers; 1 when a message waits, else 0"
     assert answer["desired_workers"] == 0
-
-
-def test_a_learnt_service_time_is_told_with_how_far_it_is_known():
-    rising = [(312.0 + 2 * number, 100 * number, 60, 60) for number in range(1, 4)]
-    why = explaining(SPEC, *steady(312, 49, 60), *rising, service_s=6.0, known=0.5)
-    answer = json.loads(explained(why, age_s=1.5, stale_s=20.0))
-    assert (answer["inputs"]["service_s"], answer["inputs"]["service_s_from"]) == (6, "learnt")
-    assert any(line.startswith("S is known to k = 0.5: headroom = ") for line in answer["why"])
 
 
 def test_inputs_windows_source_and_age_are_told():
@@ -129,3 +125,22 @@ def test_inputs_windows_source_and_age_are_told():
         "growth": 0,
         "load": 49,
     }
+
+
+def test_a_learnt_service_time_is_told_with_how_far_it_is_known():
+    rising = [(310.0 + at, 12 * at, 49, 49) for at in range(2, 20, 2)]
+    row, windows = served(SPEC, *steady(308, 49, 49), *rising, learnt=Learnt(16.0, 0.9))
+    answer = json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))
+    inputs = answer["inputs"]
+    assert (inputs["service_s"], inputs["service_s_known"]) == (16, 0.9)
+    assert inputs["service_s_from"] == "acknowledgements"
+    assert "S is learnt, known k = 0.9: the backlog may take D·(1 + k) beside the headroom" in answer["why"]
+    assert answer["why"][-1] == f"desired workers = {answer['desired_workers']:.10g}"
+
+
+def test_a_backlog_that_would_wait_too_long_is_the_reason_given():
+    samples = [(float(at), 300, 0, 1) for at in range(0, 312, 2)]
+    row, windows = served(SPEC, *samples, learnt=Learnt(8.0, 0.9))
+    why = json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0))["why"]
+    assert "the last of the backlog would wait for more than D: at least B·S/D = 40" in why
+    assert why[-1] == "desired workers = 40"

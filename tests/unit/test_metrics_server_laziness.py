@@ -79,3 +79,14 @@ def test_a_scrape_in_another_thread_sees_whole_samples_only():
     ended.append(True)
     scraping.join()
     assert wrong == []
+
+
+def test_a_row_keeps_the_service_time_that_was_known_at_its_sample():
+    ours = sampler()
+    fold(ours, 0)
+    row = ours.snapshot.rows["0"]
+    for at in range(3):
+        ours.service_times.fold(600.0 * at, {"n": {b"0": {b"c": 900.0 * at}}}, {"0": 14_400.0 * at})
+    fold(ours, 1)
+    assert row.service == (8.0, 0.0)
+    assert ours.snapshot.rows["0"].service.service_s > 15
