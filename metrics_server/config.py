@@ -16,7 +16,7 @@ TLS_FILES = ("certificate", "key", "client_ca")
 LISTEN = ("host", "port", *TLS_FILES)
 MOST_BYTES = 16 * 2**20
 SHORTEST_TOKEN = 16
-BROKER = ("vhost", "nodes", "management", "source", "amqp", "credentials_file", "ca_file")
+BROKER = ("vhost", "nodes", "management", "source", "amqp", "events", "credentials_file", "ca_file")
 SOURCES = ("auto", "metrics-detailed", "management")
 
 
@@ -59,7 +59,7 @@ class Config:
 
     nodes, management, amqp: base URLs of the metrics listener of each broker node, and of management
     and AMQP listeners. source: which to read, `auto` for the first of them that answers. ca_file: who signed
-    the broker's certificates, besides the system's authorities.
+    the broker's certificates, besides the system's authorities. events: listen to the event exchange too.
     client_ca: who signs the certificates that clients must show; None asks for none.
     grace_s: how long the server stays up, unready, after SIGTERM.
     """
@@ -79,6 +79,7 @@ class Config:
     source: str = "auto"
     management: tuple[str, ...] = ()
     amqp: tuple[str, ...] = ()
+    events: bool = False
     credentials_file: Path | None = None
     ca_file: Path | None = None
     client_ca: Path | None = None
@@ -276,9 +277,18 @@ def _broker(given: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         settings["management"] = _urls("broker.management", given["management"])
     if "amqp" in given:
         settings["amqp"] = _urls("broker.amqp", given["amqp"], ("amqp", "amqps"))
+    settings["events"] = _switch("broker.events", given.get("events", False))
+    if settings["events"] and "amqp" not in given:
+        raise ValueError("broker.events needs broker.amqp: they come over AMQP")
     if settings.keys() & {"management", "amqp"}:
         settings["credentials_file"] = folder / given["credentials_file"]
     return settings
+
+
+def _switch(key: str, value: object) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"{key} {value!r}: want true or false")
+    return value
 
 
 def _urls(key: str, urls: object, schemes: tuple[str, str] = ("http", "https")) -> tuple[str, ...]:

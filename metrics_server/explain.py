@@ -13,9 +13,18 @@ __all__ = ["Explanation", "explained"]
 
 
 def explained(
-    row: Row, windows: Sequence[Window], windows_s: Sequence[float], *, age_s: float, stale_s: float
+    row: Row,
+    windows: Sequence[Window],
+    windows_s: Sequence[float],
+    *,
+    age_s: float,
+    stale_s: float,
+    live_consumers: int | None = None,
 ) -> bytes:
-    """Return the indented JSON of `row`. windows: those behind its demand; windows_s: their lengths."""
+    """Return the indented JSON of `row`. windows: those behind its demand; windows_s: their lengths.
+
+    live_consumers: of this moment; shown beside the inputs and never one of them. None for unknown.
+    """
     why = Explanation(row, windows, windows_s)
     spec, counts = row.spec, row.counts
     answer = {
@@ -38,6 +47,7 @@ def explained(
             "lead_s": spec.lead_s,
             "beta": spec.beta,
         },
+        "live_consumers": live_consumers,
         "windows": [
             {
                 "length_s": length,

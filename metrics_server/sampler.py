@@ -157,6 +157,12 @@ class Sampler:
         row = self.snapshot.fresh(name, self.clock(), self.config.stale_s)
         return None if row is None else row.counts.consumers
 
+    def live_consumers(self, name: str) -> int | None:
+        """Return the consumers of this moment as events tell them, None when unknown. No part of a row."""
+        if self.watch is None or name not in self._known:
+            return None
+        return self.watch.events.ledger.live(self._queues()[name])
+
     def windows(self, row: Row) -> list[Window]:
         """Return the windows behind the demand of `row`, also when newer samples have come."""
         with self._histories_lock:

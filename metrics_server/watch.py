@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pika
@@ -19,6 +20,7 @@ from prometheus_client.metrics_core import Metric
 
 from metrics_server.config import Config, ConfigError
 from metrics_server.credentials import Credentials
+from metrics_server.events import SETTLE_S, Events
 
 __all__ = ["Watch"]
 
@@ -34,7 +36,8 @@ class Watch:
     """Asks for every queue once in ROUND_S, evenly spread, over one connection in a thread of its own.
 
     queues: the queue of each filter, by the filter's name. sampled: the consumers that are served for
-    a filter now, None for an unknown one. Raises ConfigError when the credentials cannot be used.
+    a filter now, None for an unknown one. events: of the same connection; they tell nothing unless
+    the settings ask for them. Raises ConfigError when the credentials cannot be used.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Watch:
         queues: Callable[[], Mapping[str, str]],
         sampled: Callable[[str], float | None],
     ) -> None:
+        self.events = Events(config.vhost, wanted=config.events)
         if config.credentials_file is None:
             raise ConfigError("broker.amqp needs broker.credentials_file")
         self._urls, self._vhost, self._trust = config.amqp, config.vhost, trust
@@ -79,6 +83,7 @@ class Watch:
         yield drift
         missing = len(self._missing & known.keys())
         yield GaugeMetricFamily(prefix + "missing_queues", "Filters without their queue", value=missing)
+        yield from self.events.collect(known)
 
     def _run(self) -> None:
         while not self._over.is_set():
@@ -91,6 +96,7 @@ class Watch:
                 self._turn += 1
                 self._tell(up=False, why=type(error).__name__)
             self._drift, self._missing = {}, frozenset()
+            self.events.detach()
             self._over.wait(AGAIN_S)
 
     def _parameters(self) -> pika.URLParameters:
@@ -105,17 +111,22 @@ class Watch:
     def _round(self, connection: Any) -> None:
         queues = self._queues()
         channel: Any = connection.channel()
+        self.events.attach(connection, queues.values())
+        turn_s = ROUND_S / max(1, len(queues))
+        settle_s = min(SETTLE_S, turn_s / 2)
         for name, queue in queues.items():
-            self._rest(connection, ROUND_S / len(queues))
+            self._rest(connection, turn_s - settle_s)
             if self._over.is_set():
                 return
+            declare = partial(channel.queue_declare, queue, passive=True)
             try:
-                declared = channel.queue_declare(queue, passive=True).method.consumer_count
+                declared = self.events.settled(queue, declare, partial(self._rest, connection, settle_s))
             except ChannelClosedByBroker as error:
                 channel = connection.channel()
                 self._drift.pop(name, None)
                 if error.reply_code == NOT_FOUND:
                     self._missing |= {name}
+                    self.events.ledger.forget(queue)
                 continue
             self._missing -= {name}
             sampled = self._sampled(name)

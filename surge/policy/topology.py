@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["DEAD_LETTERS", "EXCHANGE", "VHOST", "of_filters", "users"]
+__all__ = ["DEAD_LETTERS", "EVENT_QUEUES", "EXCHANGE", "VHOST", "of_filters", "users"]
 
 VHOST = "surge"
 EXCHANGE = "filters"
 DEAD_LETTERS = "dead-letters"
+# A queue each for the saturation servers that listen to the broker's events.
+EVENT_QUEUES = "surge-saturation"
 
 # A message that made five workers fail is the message's fault.
 DELIVERY_LIMIT = 5
@@ -46,8 +48,15 @@ RIGHTS: dict[str, dict[str, Any]] = {
     "worker": {"tags": [], "permissions": {"configure": "", "write": "", "read": r"^filter\..*"}},
     "publisher": {"tags": [], "permissions": {"configure": "", "write": f"^{EXCHANGE}$", "read": ""}},
     # `management` lets it list the vhost's queues over HTTP; what asks a queue for its state and what
-    # touches a message need a permission, and it has none.
-    "saturation": {"tags": ["management"], "permissions": {"configure": "", "write": "", "read": ""}},
+    # touches a message need a permission, and it has one for its own queue of broker events alone.
+    "saturation": {
+        "tags": ["management"],
+        "permissions": {
+            "configure": rf"^{EVENT_QUEUES}\.",
+            "write": rf"^{EVENT_QUEUES}\.",
+            "read": rf"^({EVENT_QUEUES}\.|amq\.rabbitmq\.event$)",
+        },
+    },
 }
 
 

@@ -66,6 +66,8 @@ def test_paths_outlive_a_change_of_what_kubernetes_has_mounted(tmp_path):
             {"broker": {"nodes": ["http://x"], "vhost": "surge", "amqp": ["http://y"]}},
             "broker.amqp: 'http://y'",
         ),
+        ({"broker": {**MANAGED, "amqp": ["amqp://x"], "events": 1}}, "broker.events 1: want true or false"),
+        ({"broker": MANAGED | {"events": True}}, "broker.events needs broker.amqp"),
         ({"broker": {"source": "amqp", "vhost": "surge"}}, "broker.source 'amqp': want one of auto"),
         ({"broker": {"source": "management", "vhost": "surge"}}, "key 'management' is missing"),
         ({"broker": MANAGED | {"management": []}}, "broker.management: want a list"),

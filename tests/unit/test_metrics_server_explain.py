@@ -101,6 +101,17 @@ def test_an_idle_filter_without_consumers_has_no_ratio_to_compute():
     assert answer["desired_workers"] == 0
 
 
+def test_live_consumers_change_nothing_but_themselves():
+    row, windows = served(SPEC, *steady(310, 49, 60))
+    known, unknown = (
+        json.loads(explained(row, windows, WINDOWS_S, age_s=1.5, stale_s=20.0, live_consumers=live))
+        for live in (70, None)
+    )
+    assert known.pop("live_consumers") == 70
+    assert unknown.pop("live_consumers") is None
+    assert known == unknown
+
+
 def test_inputs_windows_source_and_age_are_told():
     answer = told(*steady(310, 49, 60))
     assert answer["inputs"] == {

@@ -1,0 +1,128 @@
+"""Consumers of this moment, from the broker's event exchange: joins and leaves as they happen.
+
+They are shown and nothing is computed of them. Beside unacked messages of a second ago they would be
+a ratio that never was: ten workers join, their first messages are in no row yet, and the ratio halves.
+"""
+
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import structlog
+from pika.exceptions import ChannelClosedByBroker
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from metrics_server.ledger import ConsumerLedger
+from surge.policy.topology import EVENT_QUEUES
+
+__all__ = ["Events"]
+
+log = structlog.get_logger("events")
+
+EXCHANGE = "amq.rabbitmq.event"
+KEYS = ("consumer.created", "consumer.deleted", "channel.closed", "queue.deleted")
+# A reader that sleeps longer than this many events loses the oldest; the next resync heals it.
+MOST_EVENTS = 5_000
+SETTLE_S, TRIES = 0.2, 3
+
+
+class Events:
+    """Keeps `ledger` true on a connection of somebody else, whose thread alone may call all but `collect`.
+
+    Events are told at most once, so each passive declare of the watch is a resync.
+    """
+
+    def __init__(self, vhost: str, *, wanted: bool) -> None:
+        self.ledger = ConsumerLedger()
+        self._wanted = wanted
+        self._vhost = vhost
+        self._channel: Any = None
+        self._why = ""
+
+    def attach(self, connection: Any, queues: Collection[str]) -> None:
+        """Follow `queues`; listen unless it does already. A refusal is logged, the next call tries again."""
+        self.ledger.follow(queues)
+        if not self._wanted or (self._channel is not None and self._channel.is_open):
+            return
+        self.detach()
+        try:
+            self._channel = self._listening(connection.channel())
+        except ChannelClosedByBroker as error:
+            self._tell(
+                f"{error.reply_text}; want the plugin, its vhost and the rights of {__package__}/README.md"
+            )
+        else:
+            self._tell("")
+
+    def detach(self) -> None:
+        """Nothing is known any more: the connection, or the queue of the events, is gone."""
+        self._channel = None
+        self.ledger.forget_all()
+
+    def settled(self, queue: str, declare: Callable[[], Any], rest: Callable[[], None]) -> int:
+        """Return the consumers of a passive `declare`, the truth once `rest` brought no event of the queue.
+
+        One that comes just after may be in the count or not, so it is asked again: TRIES times at most.
+        """
+        count = 0
+        for _ in range(TRIES):
+            moves, count = self.ledger.moves(queue), declare().method.consumer_count
+            rest()
+            if self.ledger.moves(queue) == moves:
+                break
+        if self._channel is not None:
+            self.ledger.resync(queue, count)
+        return count
+
+    def collect(self, queues: Mapping[str, str]) -> Iterator[Metric]:
+        """What is known at this moment, for /metrics. queues: by the filter's name."""
+        if not self._wanted:
+            return
+        prefix, up = "surge_saturation_", self._channel is not None
+        yield GaugeMetricFamily(prefix + "events_up", "1 while it listens to the event exchange", value=up)
+        live = GaugeMetricFamily(
+            prefix + "live_consumers", "Consumers of this moment, in no ratio", labels=["filter"]
+        )
+        for name, queue in queues.items():
+            if (count := self.ledger.live(queue)) is not None:
+                live.add_metric([name], count)
+        yield live
+        yield CounterMetricFamily(
+            prefix + "event_drift",
+            "Consumers by which declares corrected the events",
+            value=self.ledger.drift,
+        )
+
+    def _listening(self, channel: Any) -> Any:
+        name = f"{EVENT_QUEUES}." + secrets.token_hex(8)
+        bounds = {"x-max-length": MOST_EVENTS, "x-overflow": "drop-head"}
+        channel.queue_declare(name, exclusive=True, auto_delete=True, arguments=bounds)
+        for key in KEYS:
+            channel.queue_bind(name, EXCHANGE, key)
+        channel.add_on_cancel_callback(lambda _: self.detach())
+        channel.basic_consume(name, self._take, auto_ack=True, exclusive=True)
+        return channel
+
+    def _take(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        try:
+            self._enter(method.routing_key, properties.headers or {})
+        except (KeyError, TypeError, ValueError):
+            log.debug("event of an unknown shape", key=method.routing_key)
+
+    def _enter(self, key: str, told: Mapping[str, Any]) -> None:
+        if key == "channel.closed":
+            self.ledger.channel_closed(str(told["pid"]), int(told["timestamp_in_ms"]))
+        elif told["vhost"] != self._vhost:
+            return
+        elif key == "queue.deleted":
+            self.ledger.queue_deleted(str(told["name"]))
+        else:
+            take = self.ledger.created if key == "consumer.created" else self.ledger.deleted
+            queue, channel, tag = (str(told[name]) for name in ("queue", "channel", "consumer_tag"))
+            take(queue, channel, tag, int(told["timestamp_in_ms"]))
+
+    def _tell(self, why: str) -> None:
+        if why and why != self._why:
+            log.warning("no events from the broker", why=why)
+        self._why = why
