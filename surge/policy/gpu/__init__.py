@@ -1,0 +1,31 @@
+"""GPU shapes: what a worker asks for, which pool may take it, where HAMi puts it, what is left unusable."""
+
+from surge.policy.gpu.admission import Pool, Refusal, admitting, largest_k, pool_refusals, refusals, slots_for
+from surge.policy.gpu.hami import Books, Card, Placement, Pod, Request
+from surge.policy.gpu.packing import Packing, pack, stranded_mib
+from surge.policy.gpu.shapes import Fraction, Pair, Shape, Share, Whole, limits, pod_of
+
+__all__ = [
+    "Books",
+    "Card",
+    "Fraction",
+    "Packing",
+    "Pair",
+    "Placement",
+    "Pod",
+    "Pool",
+    "Refusal",
+    "Request",
+    "Shape",
+    "Share",
+    "Whole",
+    "admitting",
+    "largest_k",
+    "limits",
+    "pack",
+    "pod_of",
+    "pool_refusals",
+    "refusals",
+    "slots_for",
+    "stranded_mib",
+]
