@@ -109,8 +109,7 @@ def _local_cluster(settings: Settings, root: Path) -> LocalClusterArgs:
         python=sys.executable,
         source=str(root),
         base_port=cluster.base_port,
-        nodes=cluster.nodes,
-        gpus_per_node=cluster.gpus_per_node,
+        pools=cluster.gpu_pools,
         hpa_sync_s=cluster.hpa_sync_s,
         scale=settings.time_scale,
     )

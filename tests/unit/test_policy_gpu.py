@@ -18,7 +18,7 @@ from surge.policy.gpu import (
     Request,
     Share,
     Whole,
-    admitting,
+    home_of,
     largest_k,
     limits,
     pack,
@@ -208,9 +208,9 @@ def churned(pool: Pool, admitted, numa, moves) -> list[tuple[object, Placement]]
     lists(integers(-50, 100), min_size=10, max_size=80),
 )
 def test_no_admitted_catalogue_splits_a_pair_whatever_comes_and_goes(pools, shapes, numa, moves):
-    homes = [(shape, admitting(shape, pools)) for shape in shapes]
+    homes = [(shape, *home_of(shape, pools)) for shape in shapes]
     for pool in pools:
-        admitted = [shape for shape, home in homes if home == pool]
+        admitted = [shape for shape, home, refused in homes if home == pool and not refused]
         if admitted:
             for shape, placement in churned(pool, admitted, numa, moves):
                 assert placement.on_one_card or not isinstance(shape, Pair), (pool, shape)
@@ -297,11 +297,15 @@ def test_an_unsafe_pool_is_refused(pool, fix):
 
 
 def test_of_the_pools_that_may_take_a_pair_the_one_that_wastes_least_does():
-    small = Pool("wide", "pairs", 1, 8, slots=2)
-    assert admitting(LONG, [small, PAIRS, SHARED, WHOLE]) == PAIRS
-    assert admitting(Whole(), [PAIRS, SHARED, WHOLE]) == WHOLE
-    assert admitting(FIRST, [PAIRS, SHARED, WHOLE]) == SHARED
-    assert admitting(Fraction(HALF), [PAIRS, WHOLE]) is None
+    wide = Pool("wide", "pairs", 1, 8, slots=2)
+    assert home_of(LONG, [wide, PAIRS, SHARED, WHOLE]) == (PAIRS, [])
+    assert home_of(Whole(), [PAIRS, SHARED, WHOLE]) == (WHOLE, [])
+    assert home_of(FIRST, [PAIRS, SHARED, WHOLE]) == (SHARED, [])
+
+
+def test_what_no_pool_takes_is_refused_by_the_one_that_comes_nearest():
+    assert home_of(Fraction(HALF), [PAIRS, WHOLE]) == (PAIRS, refusals(Fraction(HALF), PAIRS))
+    assert home_of(LONG, [SHARED, WHOLE]) == (SHARED, refusals(LONG, SHARED))
 
 
 def test_containers_state_what_hami_reads():

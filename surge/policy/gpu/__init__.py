@@ -1,8 +1,8 @@
 """GPU shapes: what a worker asks for, which pool may take it, where HAMi puts it, what is left unusable."""
 
-from surge.policy.gpu.admission import Pool, Refusal, admitting, largest_k, pool_refusals, refusals, slots_for
+from surge.policy.gpu.admission import Pool, Refusal, home_of, largest_k, pool_refusals, refusals, slots_for
 from surge.policy.gpu.hami import Books, Card, Placement, Pod, Request
-from surge.policy.gpu.packing import Packing, pack, stranded_mib
+from surge.policy.gpu.packing import Packing, pack, stranded_mib, workers_on
 from surge.policy.gpu.shapes import Fraction, Pair, Shape, Share, Whole, limits, pod_of
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Shape",
     "Share",
     "Whole",
-    "admitting",
+    "home_of",
     "largest_k",
     "limits",
     "pack",
@@ -28,4 +28,5 @@ __all__ = [
     "refusals",
     "slots_for",
     "stranded_mib",
+    "workers_on",
 ]

@@ -13,7 +13,7 @@ from typing import Literal
 from surge.policy.gpu.hami import EXCLUSIVE, Card, Policy
 from surge.policy.gpu.shapes import Fraction, Pair, Shape, Share, Whole
 
-__all__ = ["Pool", "Refusal", "admitting", "largest_k", "pool_refusals", "refusals", "slots_for"]
+__all__ = ["Pool", "Refusal", "home_of", "largest_k", "pool_refusals", "refusals", "slots_for"]
 
 Kind = Literal["whole", "shared", "pairs"]
 
@@ -82,10 +82,24 @@ def largest_k(pairs: Iterable[Pair], card_mib: int) -> int:
     return min(fitting)
 
 
-def admitting(shape: Shape, pools: Iterable[Pool]) -> Pool | None:
-    """The pool for `shape`: of those that admit it the one that wastes least of a card, then by name."""
-    fitting = [pool for pool in pools if not refusals(shape, pool)]
-    return min(fitting, key=lambda pool: (pool.kind != _home(shape), -pool.slots, pool.name), default=None)
+def home_of(shape: Shape, pools: Iterable[Pool]) -> tuple[Pool, list[Refusal]]:
+    """The pool for `shape` and what it refuses in it, which is nothing when any pool admits the shape.
+
+    Of those that admit it, the one that wastes least of a card; ties go by name.
+    Raises ValueError when there are no pools.
+    """
+    judged = [(pool, refusals(shape, pool)) for pool in pools]
+    natural = _natural(shape)
+    return min(
+        judged,
+        key=lambda item: (
+            bool(item[1]),
+            item[0].kind != natural,
+            item[0].kind == "whole",
+            -item[0].slots,
+            item[0].name,
+        ),
+    )
 
 
 def pool_refusals(pool: Pool) -> list[Refusal]:
@@ -219,7 +233,7 @@ def _needs(pair: Pair) -> tuple[int, int]:
     return trainer_mib + worker_mib, trainer_cores + worker_cores
 
 
-def _home(shape: Shape) -> Kind:
+def _natural(shape: Shape) -> Kind:
     if isinstance(shape, Whole):
         return "whole"
     return "pairs" if isinstance(shape, Pair) and shape.route == "slot-cap" else "shared"

@@ -33,7 +33,7 @@ class Pod:
     init: tuple[Request, ...] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Card:
     """slots: containers it can be shown to (the split count). used_*: what is booked on it."""
 
@@ -47,6 +47,9 @@ class Card:
     @property
     def free_mib(self) -> int:
         return self.memory_mib - self.used_mib
+
+    def copy(self) -> "Card":
+        return Card(self.memory_mib, self.slots, self.numa, self.used_slots, self.used_mib, self.used_cores)
 
     def takes(self, request: Request) -> bool:
         wanted = self.memory_mib if request.memory_mib is None else request.memory_mib
@@ -93,8 +96,9 @@ class Books:
         by_fullness = sorted(
             range(len(self.nodes)), key=lambda node: -sum(card.fullness() for card in self.nodes[node])
         )
+        first = (*pod.init, *pod.containers)[0]
         for node in by_fullness:
-            if (placement := self._on(node, pod)) is not None:
+            if any(card.takes(first) for card in self.nodes[node]) and (placement := self._on(node, pod)):
                 return placement
         return None
 
@@ -108,16 +112,15 @@ class Books:
     def _on(self, node: int, pod: Pod) -> Placement | None:
         before = self.nodes[node]
         chosen: list[tuple[int, ...]] = []
-        trials = [[request] for request in pod.init] + [list(pod.containers)]
-        after = [replace(card) for card in before]
-        for trial in trials:
-            cards = [replace(card) for card in before]
+        after: list[Card] = []
+        for trial in (*((request,) for request in pod.init), pod.containers):
+            cards = [card.copy() for card in before]
             for request in trial:
                 found = _fit(cards, request, self.policy)
                 if found is None:
                     return None
                 chosen.append(found)
-            after = [_peak(one, other) for one, other in zip(after, cards, strict=True)]
+            after = [_peak(one, other) for one, other in zip(after, cards, strict=True)] if after else cards
         booked = tuple(
             (
                 index,
@@ -135,12 +138,11 @@ class Books:
 def _fit(cards: Sequence[Card], request: Request, policy: Policy) -> tuple[int, ...] | None:
     """Book `request` on its cards and return their indices; None when there are too few."""
     sign = -1 if policy == "binpack" else 1
-    order = sorted(
-        range(len(cards)), key=lambda index: (-sign * cards[index].numa, sign * cards[index].fullness())
-    )
-    found = [index for index in order if cards[index].takes(request)][: request.cards]
-    if len(found) < request.cards:
+    able = [index for index, card in enumerate(cards) if card.takes(request)]
+    if len(able) < request.cards:
         return None
+    able.sort(key=lambda index: (-sign * cards[index].numa, sign * cards[index].fullness()))
+    found = able[: request.cards]
     for index in found:
         cards[index].book(request)
     return tuple(found)

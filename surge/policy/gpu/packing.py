@@ -1,14 +1,15 @@
 """Will these workers fit onto these nodes, and which memory is then beyond anybody's reach?"""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from surge.policy.gpu.admission import Pool
 from surge.policy.gpu.hami import Books, Card, Pod
-from surge.policy.gpu.shapes import Shape, pod_of
+from surge.policy.gpu.shapes import Shape, Whole, pod_of
 
-__all__ = ["Packing", "pack", "stranded_mib"]
+__all__ = ["Packing", "pack", "stranded_mib", "workers_on"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,21 @@ def pack(wanted: Mapping[Shape, int], pool: Pool) -> Packing:
     )
 
 
+def workers_on(shape: Shape, pool: Pool) -> int:
+    """How many workers of a shape that `pool` admits an empty node of it holds."""
+    if isinstance(shape, Whole):
+        return pool.cards_per_node // shape.cards
+    card, pod = Books([[Card(pool.card_mib, pool.slots)]]), pod_of(shape)
+    return pool.cards_per_node * next(count for count in itertools.count() if card.place(pod) is None)
+
+
 def stranded_mib(cards: Iterable[Card], shapes: Iterable[Shape]) -> int:
     """Free MiB on cards that none of `shapes` can use, not even as one of the cards of a larger worker."""
     pods = [_on_one_card(pod_of(shape)) for shape in shapes]
     return sum(
         card.free_mib
         for card in cards
-        if not any(Books([[replace(card)]]).place(pod) is not None for pod in pods)
+        if not any(Books([[card.copy()]]).place(pod) is not None for pod in pods)
     )
 
 

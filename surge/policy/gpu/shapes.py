@@ -67,7 +67,7 @@ def pod_of(shape: Shape) -> Pod:
         case Pair(trainer, worker, trains_first=True):
             return Pod((_request(worker),), init=(_request(trainer),))
         case Pair(trainer, worker):
-            return Pod((_request(trainer), _request(worker)))
+            return Pod((_request(worker), _request(trainer)))
 
 
 def _request(share: Share) -> Request:
