@@ -71,7 +71,7 @@ class FilterService(pulumi.ComponentResource):
                 },
                 "template": {
                     "metadata": {
-                        "labels": labels,
+                        "labels": {**labels, **gpu.labels},
                         "annotations": {**_simulation(args.filter, shared), **gpu.annotations},
                     },
                     "spec": _pod(args.filter, shared, gpu),

@@ -23,14 +23,23 @@ UNPRIVILEGED: k8s.core.v1.SecurityContextArgsDict = {
 
 @dataclass(frozen=True, kw_only=True)
 class GpuPart:
-    """home: the pool. limits, mounts: of the worker. before, beside: the trainer, where there is one."""
+    """home: the pool. hami: it serves other pools of the cluster, at least.
+
+    limits, mounts: of the worker. before, beside: the trainer, where there is one.
+    """
 
     home: NodePool
+    hami: bool
     limits: Mapping[str, str]
     before: Sequence[k8s.core.v1.ContainerArgsDict] = ()
     beside: Sequence[k8s.core.v1.ContainerArgsDict] = ()
     mounts: Sequence[k8s.core.v1.VolumeMountArgsDict] = ()
     volumes: Sequence[k8s.core.v1.VolumeArgsDict] = ()
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """HAMi's webhook would take pods of the plain device plugin for its own."""
+        return {"hami.io/webhook": "ignore"} if self.hami and self.home.pool.kind == "whole" else {}
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -55,16 +64,17 @@ def gpu_part(item: Filter, pools: Mapping[str, NodePool]) -> GpuPart:
     pool, found = pool_of(item, [each.pool for each in pools.values()])
     if found:
         raise ValueError(f"filter {item.name}: {'; '.join(map(str, found))}")
-    home = pools[pool.name]
+    home, hami = pools[pool.name], any(each.pool.kind != "whole" for each in pools.values())
     match item.shape:
         case Whole() as whole:
-            return GpuPart(home=home, limits=limits(whole))
+            return GpuPart(home=home, hami=hami, limits=limits(whole))
         case Fraction(share):
-            return GpuPart(home=home, limits=limits(share))
+            return GpuPart(home=home, hami=hami, limits=limits(share))
         case Pair(trainer, worker, first):
             siblings = [_trainer(item, trainer)]
             return GpuPart(
                 home=home,
+                hami=hami,
                 limits=limits(worker),
                 before=siblings if first else (),
                 beside=() if first else siblings,

@@ -56,6 +56,7 @@ def test_whole_gpus_ask_the_device_plugin_and_nobody_else(stack):
     assert asked(worker) == {"nvidia.com/gpu": "2"}
     assert whole["spec"]["nodeSelector"] == {"surge.dev/pool": "gpu"}
     assert "tolerations" not in whole["spec"]
+    assert whole["metadata"]["labels"]["hami.io/webhook"] == "ignore"
     assert not [key for key in whole["metadata"]["annotations"] if key.startswith("hami.io/")]
 
 
@@ -108,3 +109,11 @@ def test_nodes_of_a_pool_register_their_cards_and_keep_others_away(stack):
     assert nodes["pairs-0"]["spec"]["taints"] == [
         {"key": "surge.dev/pool", "value": "pairs", "effect": "NoSchedule"}
     ]
+
+
+def test_workers_are_made_when_the_api_server_refuses_what_is_unsafe(stack):
+    token = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy"
+    [policy], [binding] = stack.of(token), stack.of(f"{token}Binding")
+    assert binding.inputs["spec"]["policyName"] == policy.inputs["metadata"]["name"]
+    needed = stack.named("kubernetes:apps/v1:Deployment", "pair").dependencies
+    assert {policy.urn, binding.urn} <= set(needed)

@@ -5,7 +5,22 @@ from typing import Literal
 
 from surge.policy.gpu.hami import EXCLUSIVE, Pod, Request
 
-__all__ = ["Fraction", "Pair", "Route", "Shape", "Share", "Whole", "limits", "pod_of"]
+__all__ = [
+    "CARDS",
+    "CORES",
+    "MEMORY",
+    "Fraction",
+    "Pair",
+    "Route",
+    "Shape",
+    "Share",
+    "Whole",
+    "limits",
+    "pod_of",
+]
+
+# HAMi's names of distinct cards, MiB of each, percent of each one's processors.
+CARDS, MEMORY, CORES = "nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpucores"
 
 Route = Literal["slot-cap", "init-container"]
 
@@ -52,9 +67,9 @@ Shape = Whole | Fraction | Pair
 def limits(asked: Whole | Share) -> dict[str, str]:
     """The resources a container states for its part of a shape."""
     if isinstance(asked, Whole):
-        return {"nvidia.com/gpu": str(asked.cards)}
-    stated = {"nvidia.com/gpumem": asked.memory_mib, "nvidia.com/gpucores": asked.cores}
-    return {"nvidia.com/gpu": "1", **{key: str(value) for key, value in stated.items() if value is not None}}
+        return {CARDS: str(asked.cards)}
+    stated = {MEMORY: asked.memory_mib, CORES: asked.cores}
+    return {CARDS: "1", **{key: str(value) for key, value in stated.items() if value is not None}}
 
 
 def pod_of(shape: Shape) -> Pod:
