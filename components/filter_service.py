@@ -8,6 +8,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import ClusterOutputs
+from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
 from components.saturation import SaturationOutputs
 from surge.model import Filter
 from surge.policy import scaling
@@ -53,6 +54,7 @@ class FilterService(pulumi.ComponentResource):
         super().__init__("surge:fleet:FilterService", name, None, opts)
         shared = args.shared
         labels = {"surge.dev/filter": name}
+        gpu = gpu_part(args.filter, shared.cluster.node_pools)
         metadata: k8s.meta.v1.ObjectMetaArgsDict = {
             "name": name,
             "namespace": shared.namespace,
@@ -68,8 +70,11 @@ class FilterService(pulumi.ComponentResource):
                     "rolling_update": {"max_unavailable": 0, "max_surge": "25%"},
                 },
                 "template": {
-                    "metadata": {"labels": labels, "annotations": _simulation(args.filter, shared)},
-                    "spec": _pod(args.filter, shared),
+                    "metadata": {
+                        "labels": {**labels, **gpu.labels},
+                        "annotations": {**_simulation(args.filter, shared), **gpu.annotations},
+                    },
+                    "spec": _pod(args.filter, shared, gpu),
                 },
             },
             opts=shared.cluster.child_of(self, args.depends_on),
@@ -114,20 +119,21 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
     }
 
 
-def _pod(item: Filter, shared: Shared) -> k8s.core.v1.PodSpecArgsDict:
-    return {
+def _pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
+    spec: k8s.core.v1.PodSpecArgsDict = {
         "termination_grace_period_seconds": _grace_s(item, shared),
         "automount_service_account_token": False,
-        "node_selector": {"surge.dev/pool": "gpu"},
         "security_context": {"run_as_non_root": True, "seccomp_profile": {"type": "RuntimeDefault"}},
-        "containers": [_worker(item, shared)],
+        "containers": [_worker(item, shared, gpu), *gpu.beside],
         "volumes": [
-            {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}}
+            {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}},
+            *gpu.volumes,
         ],
     }
+    return gpu.placed(spec)
 
 
-def _worker(item: Filter, shared: Shared) -> k8s.core.v1.ContainerArgsDict:
+def _worker(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.ContainerArgsDict:
     environment = {
         "SURGE_FILTER": item.name,
         "SURGE_QUEUE": item.queue,
@@ -149,13 +155,12 @@ def _worker(item: Filter, shared: Shared) -> k8s.core.v1.ContainerArgsDict:
         },
         "readiness_probe": {"http_get": {"path": "/readyz", "port": "probes"}, "period_seconds": 2},
         "liveness_probe": {"http_get": {"path": "/healthz", "port": "probes"}, "period_seconds": 10},
-        "resources": {"limits": {"nvidia.com/gpu": str(item.gpus)}},
-        "security_context": {
-            "allow_privilege_escalation": False,
-            "read_only_root_filesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volume_mounts": [{"name": "broker", "mount_path": "/etc/surge/broker", "read_only": True}],
+        "resources": {"limits": dict(gpu.limits)},
+        "security_context": UNPRIVILEGED,
+        "volume_mounts": [
+            {"name": "broker", "mount_path": "/etc/surge/broker", "read_only": True},
+            *gpu.mounts,
+        ],
     }
 
 

@@ -9,6 +9,7 @@ from components.broker import BrokerOutputs, LocalBroker, LocalBrokerArgs
 from components.clusters.local import LocalCluster, LocalClusterArgs
 from components.clusters.local_workers import LocalWorkers, LocalWorkersArgs
 from components.fleet import NAMESPACE, Fleet, FleetArgs
+from components.platform.gpu_guard import GpuGuard, GpuGuardArgs
 from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
 from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
@@ -52,6 +53,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
         name,
         LocalBrokerArgs(host=host, filters=catalogue.filters, statistics_s=settings.broker.statistics_s),
     )
+    guard = GpuGuard(name, GpuGuardArgs(cluster=outputs))
     keda = LocalKeda(name, LocalKedaArgs(host=host, cluster=outputs))
     saturation = LocalSaturation(
         name,
@@ -91,7 +93,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             priority=OWN_GPUS,
             scale=settings.time_scale,
             simulated=True,
-            ready=[*outputs.ready, *keda.ready, *saturation.outputs.ready, workers.process],
+            ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
     )
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
@@ -109,8 +111,7 @@ def _local_cluster(settings: Settings, root: Path) -> LocalClusterArgs:
         python=sys.executable,
         source=str(root),
         base_port=cluster.base_port,
-        nodes=cluster.nodes,
-        gpus_per_node=cluster.gpus_per_node,
+        pools=cluster.gpu_pools,
         hpa_sync_s=cluster.hpa_sync_s,
         scale=settings.time_scale,
     )

@@ -7,12 +7,14 @@ from pathlib import Path
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.clusters import local_node_pool as node_pool
 from components.clusters.local_host import LocalHost
 from components.clusters.local_pki import LocalPki
-from components.clusters.outputs import ClusterOutputs, NodePool
+from components.clusters.outputs import ClusterOutputs
 from components.rbac import Rule, cluster_role
 from providers.surge.resources import Process, Ready
 from surge.policy import control_plane
+from surge.policy.gpu import Pool
 from surge.policy.ports import Ports
 from surge.policy.timescale import TimeScale
 
@@ -33,8 +35,7 @@ class LocalClusterArgs:
     python: str
     source: str
     base_port: int
-    nodes: int
-    gpus_per_node: int
+    pools: Sequence[Pool]
     hpa_sync_s: float
     scale: TimeScale
 
@@ -73,7 +74,7 @@ class LocalCluster(pulumi.ComponentResource):
             kubeconfig=self.kubeconfig,
             kubernetes=self.kubernetes,
             ready=[*controllers, *self.nodes],
-            node_pools={"gpu": NodePool(nodes=args.nodes, gpus=args.gpus_per_node, labels=GPU_POOL)},
+            node_pools={pool.name: node_pool.outputs(pool) for pool in args.pools},
             storage_class=None,
             load_balancer_address="127.0.0.1",
             lifeline=self.etcd,
@@ -195,26 +196,28 @@ class LocalCluster(pulumi.ComponentResource):
 
     def _nodes(self, depends_on: Sequence[pulumi.Resource]) -> list[k8s.core.v1.Node]:
         return [
-            k8s.core.v1.Node(
-                f"{self._name}-gpu-{number}",
-                metadata={
-                    "name": f"gpu-{number}",
-                    "labels": {
-                        "kubernetes.io/hostname": f"gpu-{number}",
-                        "kubernetes.io/os": "linux",
-                        **GPU_POOL,
-                    },
-                    "annotations": {"lab.surge.dev/gpus": str(self._args.gpus_per_node)},
-                },
-                opts=self._in_cluster(depends_on),
-            )
-            for number in range(self._args.nodes)
+            self._node(f"{pool.name}-{number}", pool, depends_on)
+            for pool in self._args.pools
+            for number in range(pool.nodes)
         ]
+
+    def _node(self, name: str, pool: Pool, depends_on: Sequence[pulumi.Resource]) -> k8s.core.v1.Node:
+        return k8s.core.v1.Node(
+            f"{self._name}-{name}",
+            metadata={
+                "name": name,
+                "labels": {
+                    "kubernetes.io/hostname": name,
+                    "kubernetes.io/os": "linux",
+                    **node_pool.labels(pool),
+                },
+                "annotations": node_pool.annotations(name, pool),
+            },
+            spec={"taints": [node_pool.taint(pool)]} if pool.kind != "whole" else None,
+            opts=self._in_cluster(depends_on),
+        )
 
     def _in_cluster(self, depends_on: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         return pulumi.ResourceOptions(
             parent=self, provider=self.kubernetes, depends_on=list(depends_on), deleted_with=self.etcd
         )
-
-
-GPU_POOL = {"surge.dev/pool": "gpu"}

@@ -6,16 +6,22 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
+from surge.policy.gpu import Pool
+
 __all__ = ["ClusterOutputs", "NodePool"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodePool:
-    """Nodes of one kind. gpus: GPUs of one node."""
+    """Nodes of one kind, and what a pod must say to land on them.
 
-    nodes: int
-    gpus: int
+    scheduler: who puts pods on its cards; None for the cluster's own scheduler.
+    """
+
+    pool: Pool
     labels: Mapping[str, str]
+    tolerations: Sequence[k8s.core.v1.TolerationArgsDict] = ()
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from surge.cli.state import FilterState, ProcessState, Snapshot, health, open_ends
 from surge.model import Filter
+from surge.policy.gpu import Fraction, Pair, Shape, Whole
 
 __all__ = [
     "CATALOGUE_COLUMNS",
@@ -75,7 +76,7 @@ def catalogue_rows(filters: Sequence[Filter]) -> list[tuple[str, ...]]:
             item.signal if item.target is None else f"{item.signal} {item.target:g}",
             f"{item.min}/{item.max}",
             str(item.slots),
-            str(item.gpus),
+            _gpus(item.shape),
             f"{item.service_s:g} s",
             f"{item.warmup_s:g} s",
             item.owner,
@@ -115,6 +116,16 @@ def as_json(snapshot: Snapshot) -> Mapping[str, object]:
 
 
 _WELL = frozenset({"ok", "at rest", "running"})
+
+
+def _gpus(shape: Shape) -> str:
+    match shape:
+        case Whole(cards):
+            return str(cards)
+        case Fraction(share):
+            return f"{share.memory_mib} MiB"
+        case Pair():
+            return f"pair, {shape.route}"
 
 
 def _whole(value: float | None) -> str:

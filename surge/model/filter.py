@@ -1,19 +1,22 @@
 """One filter of the catalogue. Times are model seconds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from surge.model.base import Count, Rule, Seconds, Strict, dns_label
+from surge.model.base import Count, DnsLabel, Rule, Seconds, Strict, dns_label
 from surge.model.problems import shown
+from surge.policy.gpu import Fraction, Pair, Shape, Share, Whole
 
-__all__ = ["RULES", "Filter", "filter_name", "image_by_digest"]
+__all__ = ["RULES", "Filter", "Gpu", "Trainer", "filter_name", "image_by_digest"]
 
 DIGEST_SIGNS = frozenset("0123456789abcdef")
 QUEUE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-.")
 IMAGE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._/:@ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+MemoryMib = Annotated[int, Field(ge=1, le=1_000_000)]
+Cores = Annotated[int, Field(ge=0, le=100)]
 ServiceClass = Literal["interactive", "batch", "scale-to-zero"]
 
 
@@ -54,14 +57,43 @@ def _text(text: str) -> str:
     return text
 
 
+class Trainer(Strict):
+    """The container that trains beside the worker, on the worker's own card.
+
+    runs: `first`, it ends before the worker starts; `beside`, it lives as long as the worker.
+    """
+
+    image: Annotated[str, Field(max_length=500), AfterValidator(image_by_digest)]
+    memory_mib: MemoryMib | None = None
+    cores: Cores | None = None
+    runs: Literal["beside", "first"] = "beside"
+
+
+class Gpu(Strict):
+    """Part of one card for the worker (MiB, percent of its cores), and the trainer that shares the card.
+
+    pool: the nodes to run on; without it the pool whose cards the shape wastes least of.
+    """
+
+    memory_mib: MemoryMib | None = None
+    cores: Cores | None = None
+    trainer: Trainer | None = None
+    pool: DnsLabel | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.memory_mib is None and self.cores is None and self.trainer is None
+
+
 class Filter(Strict):
     """One AI effect: an image, a queue, a GPU shape, a service class.
 
     service_s: mean seconds of GPU work a message takes. warmup_s: from pod start to its first
-    message. slots: messages a worker works on at a time (prefetch). gpus: GPUs of one worker.
-    min, max: workers. signal: what sizes the filter; target: the ratio it is steered to, None
-    unless the signal is `ratio`. slo_s: a request that waited longer is late. drain_s: a backlog
-    should be gone after this. longest_job_s: no message takes longer. owner: who to ask.
+    message. slots: messages a worker works on at a time (prefetch). gpus: whole GPUs of one worker.
+    gpu: part of one GPU instead, or the pool. min, max: workers. signal: what sizes the filter;
+    target: the ratio it is steered to, None unless the signal is `ratio`. slo_s: a request that
+    waited longer is late. drain_s: a backlog should be gone after this. longest_job_s: no message
+    takes longer. owner: who to ask.
     """
 
     name: Annotated[str, AfterValidator(filter_name)]
@@ -73,6 +105,7 @@ class Filter(Strict):
     service_s: Seconds
     warmup_s: Seconds = 60.0
     gpus: Annotated[Count, Field(le=16)] = 1
+    gpu: Gpu | None = None
     min: Annotated[int, Field(ge=0, le=100_000)]
     max: Count
     signal: Literal["demand", "ratio"] = "demand"
@@ -82,6 +115,18 @@ class Filter(Strict):
     longest_job_s: Seconds
     owner: Annotated[str, Field(max_length=100), AfterValidator(_text)]
     queue: Annotated[str, AfterValidator(_queue)]
+
+    @property
+    def shape(self) -> Shape:
+        """What a worker asks of the GPUs."""
+        gpu = self.gpu
+        if gpu is None or gpu.is_whole:
+            return Whole(self.gpus)
+        worker = Share(gpu.memory_mib, gpu.cores)
+        if gpu.trainer is None:
+            return Fraction(worker)
+        trainer = Share(gpu.trainer.memory_mib, gpu.trainer.cores)
+        return Pair(trainer, worker, trains_first=gpu.trainer.runs == "first")
 
 
 def _minimum(least: int, kind: str) -> str | None:
@@ -126,7 +171,16 @@ def _batch_slo(slo: float, drain: float, kind: str) -> str | None:
     return None
 
 
+def _whole_or_part(gpu: Any, gpus: int) -> str | None:
+    if gpus != 1 and gpu is not None and not Gpu.model_validate(gpu).is_whole:
+        return (
+            f"part of a card beside gpus: {gpus}: a worker has whole GPUs or part of one; remove one of them"
+        )
+    return None
+
+
 RULES = (
+    Rule(("gpu", "gpus"), _whole_or_part),
     Rule(("min", "class"), _minimum),
     Rule(("min", "max"), _order),
     Rule(("target", "signal"), _target),

@@ -58,7 +58,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> list[tuple[Path,
     """Return (path below `model`, what is wrong) for every error pydantic found."""
     found: list[tuple[Path, str]] = []
     for item in error.errors(include_url=False):
-        path = tuple(str(part) for part in item["loc"])
+        path = tuple(str(part) for part in item["loc"] if part != "[key]")
         wording = _WORDINGS.get(item["type"])
         if item["type"] == "extra_forbidden":
             text = "unknown key" + did_you_mean(path[-1], _keys_at(model, path[:-1]))

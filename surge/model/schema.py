@@ -21,6 +21,8 @@ def catalogue_schema() -> dict[str, Any]:
     defaults = _mapping(Defaults.model_json_schema(by_alias=True))
     entry = _mapping(Entry.model_json_schema(by_alias=True))
     entry["required"] = ["image"]
+    # References count from the root, wherever they stand.
+    definitions = {**defaults.pop("$defs"), **entry.pop("$defs")}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "surge catalogue",
@@ -40,6 +42,7 @@ def catalogue_schema() -> dict[str, Any]:
                 "patternProperties": {NAME: entry},
             },
         },
+        "$defs": {name: _mapping(definition) for name, definition in definitions.items()},
     }
 
 

@@ -10,12 +10,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from surge.model.base import DnsLabel, Rule, Seconds, Strict, problems_of
 from surge.model.problems import ProblemsError, joined, shown
+from surge.policy.gpu import Pool, pool_refusals
 from surge.policy.ports import BLOCK, HIGHEST, Ports
 from surge.policy.timescale import TimeScale
 
-__all__ = ["Broker", "Cluster", "Prometheus", "Saturation", "Settings"]
+__all__ = ["OWN_POOL", "Broker", "Cluster", "GpuPool", "Prometheus", "Saturation", "Settings"]
 
 WHERE = "surge:settings"
+
+OWN_POOL = "gpu"
+USUAL_SLOTS = {"whole": 1, "shared": 10, "pairs": 2}
 
 # A warm-up of 60 s takes 8 s: a 7x spike of an hour is over in eight minutes.
 LOCAL_TIME_FACTOR = 7.5
@@ -38,10 +42,45 @@ def _retention(text: str) -> str:
     return text
 
 
+def _pools(pools: dict[str, Any]) -> dict[str, Any]:
+    if OWN_POOL in pools:
+        raise ValueError(
+            f"{OWN_POOL} is the pool of cluster.nodes and cluster.gpus-per-node: choose another name"
+        )
+    return pools
+
+
 def _relative(text: str) -> str:
     if not text or text.startswith("/") or ".." in text.split("/") or "\0" in text:
         raise ValueError(f"{shown(text)} must be a path inside the project, such as filters.yaml")
     return text
+
+
+class GpuPool(Strict):
+    """GPU nodes with equal cards, beside the pool `gpu` of the cluster's own `nodes`.
+
+    kind: `whole`, the plain device plugin; `shared`, HAMi for parts of cards; `pairs`, HAMi for pairs
+    of long-lived containers and nothing else. slots: containers a card is shown to (HAMi's split
+    count), not to be changed while pods run. card_mib: memory of a card.
+    """
+
+    kind: Literal["whole", "shared", "pairs"]
+    nodes: Annotated[int, Field(ge=1, le=1_000)]
+    gpus_per_node: Annotated[int, Field(ge=1, le=16)] = 8
+    card_mib: Annotated[int, Field(ge=1_024, le=1_000_000)] = 81_920
+    slots: Annotated[int, Field(ge=1, le=100)] | None = None
+    gpu_policy: Literal["binpack", "spread"] = "binpack"
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if found := pool_refusals(self.named("")):
+            raise ValueError("; also ".join(map(str, found)))
+        return self
+
+    def named(self, name: str) -> Pool:
+        """The pool as the policy knows it."""
+        slots = self.slots or USUAL_SLOTS[self.kind]
+        return Pool(name, self.kind, self.nodes, self.gpus_per_node, self.card_mib, slots, self.gpu_policy)
 
 
 class Cluster(Strict):
@@ -52,6 +91,13 @@ class Cluster(Strict):
     nodes: Annotated[int, Field(ge=1, le=1_000)] = 5
     gpus_per_node: Annotated[int, Field(ge=1, le=16)] = 8
     hpa_sync_s: Annotated[Seconds, Field(le=300)] = 15.0
+    pools: Annotated[dict[DnsLabel, GpuPool], AfterValidator(_pools)] = Field(default_factory=dict)
+
+    @property
+    def gpu_pools(self) -> tuple[Pool, ...]:
+        """All pools; the first is the cluster's own nodes, whole GPUs each."""
+        own = Pool(OWN_POOL, "whole", self.nodes, self.gpus_per_node)
+        return own, *(pool.named(name) for name, pool in sorted(self.pools.items()))
 
     @property
     def gpus(self) -> int:

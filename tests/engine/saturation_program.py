@@ -11,7 +11,7 @@ import pulumi_kubernetes as k8s
 from components.clusters.outputs import ClusterOutputs
 from components.saturation import SaturationServer, SaturationServerArgs
 from components.saturation.settings import ServerSettings
-from surge.model import Catalogue, Saturation, Settings
+from surge.model import Catalogue, Saturation
 from surge.policy.timescale import TimeScale
 
 __all__ = ["IMAGE", "program", "settings"]
@@ -21,9 +21,8 @@ IMAGE = f"registry.example/surge/saturation@sha256:{'0' * 64}"
 
 
 def settings(**changes: Any) -> ServerSettings:
-    stack = Settings.parse({"stack-kind": "local", "cluster": {"name": "one", "nodes": 36}})
     usual = ServerSettings(
-        filters=Catalogue.read(ROOT / "filters.yaml", stack).filters,
+        filters=Catalogue.read(ROOT / "filters.yaml").filters,
         nodes=["http://broker-0.broker.rabbitmq.svc:15692", "http://broker-1.broker.rabbitmq.svc:15692"],
         vhost="surge",
         sample_s=Saturation().sample_s,

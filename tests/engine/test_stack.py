@@ -21,8 +21,11 @@ DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SCALED_OBJECT = "kubernetes:keda.sh/v1alpha1:ScaledObject"
 
 
+POOLS = {"shared": {"kind": "shared", "nodes": 1}, "pairs": {"kind": "pairs", "nodes": 1, "slots": 4}}
+
+
 def settings(kind: str = "local") -> Settings:
-    return Settings.parse({"stack-kind": kind, "cluster": {"name": "one", "nodes": 36}})
+    return Settings.parse({"stack-kind": kind, "cluster": {"name": "one", "nodes": 36, "pools": POOLS}})
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from lab.broker import ScratchBroker
 from lab.control_plane import scratch_control_plane
 from lab.keda import ScratchKeda
 from providers.surge import pki
-from surge.model import Catalogue, Filter, Settings
+from surge.model import Catalogue, Filter
 from surge.policy.timescale import TimeScale
 from surge.policy.topology import VHOST
 from tests.engine.recording import record
@@ -52,8 +52,7 @@ DEMAND, RATIO, BACKLOG = (
 
 
 def filters() -> dict[str, Filter]:
-    stack = Settings.parse({"stack-kind": "local", "cluster": {"name": "one", "nodes": 36}})
-    catalogue = Catalogue.read(ROOT / "filters.yaml", stack)
+    catalogue = Catalogue.read(ROOT / "filters.yaml")
     usual = {"min": 1, "max": 8}
     made = {}
     for name in NAMES:

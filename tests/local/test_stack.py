@@ -10,6 +10,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+from kubernetes import client, config
 
 from lab.checkout import Checkout, scratch_checkout
 from lab.load import Account, Load, events
@@ -88,6 +89,20 @@ def test_up_ends_with_a_closed_loop(checkout):
 def test_a_second_up_has_nothing_to_do(checkout):
     checkout.surge("preview", "local", "--expect-no-changes")
     assert "created" not in checkout.surge("up", "local").stdout
+
+
+def test_a_part_of_a_card_and_a_pair_run_where_nothing_else_may(checkout, stack):
+    core = client.CoreV1Api(config.new_client_from_config_dict(json.loads(stack.kubeconfig)))
+    pods = core.list_namespaced_pod("filters").items
+    homes: dict[str, set[str]] = {}
+    for pod in pods:
+        homes.setdefault(pod.spec.node_name.rpartition("-")[0], set()).add(
+            pod.metadata.labels["surge.dev/filter"]
+        )
+    assert (homes.pop("pairs"), homes.pop("shared")) == ({"avatar"}, {"sticker"})
+    assert set(homes) == {"gpu"}
+    [avatar] = [pod for pod in pods if pod.metadata.labels["surge.dev/filter"] == "avatar"]
+    assert [each.name for each in avatar.spec.containers] == ["worker", "trainer"]
 
 
 def test_prometheus_evaluates_every_alert_and_nothing_is_wrong(stack):

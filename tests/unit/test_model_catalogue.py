@@ -8,6 +8,7 @@ from hypothesis.strategies import binary, permutations, randoms
 
 from surge.model import Catalogue, ProblemsError, Settings
 from surge.model.schema import FILE, rendered
+from surge.policy.gpu import Fraction, Pair, Whole
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "filters.yaml"
@@ -20,12 +21,12 @@ def parsed(folder: Path, text: str) -> Catalogue:
     return Catalogue.read(file)
 
 
-def test_the_sample_catalogue_fits_a_local_cluster_of_40_nodes():
-    local = Settings.parse({"stack-kind": "local", "cluster": {"name": "local", "nodes": 40}})
-    catalogue = Catalogue.read(SAMPLE, local)
-    assert len(catalogue.filters) == 12
+@pytest.mark.parametrize("stack", ["local", "onprem", "aws"])
+def test_the_sample_catalogue_fits_every_stack_of_the_checkout(stack):
+    document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
+    catalogue = Catalogue.read(SAMPLE, Settings.parse(document["config"]["surge:settings"]))
     assert {each.service_class for each in catalogue.filters} == {"interactive", "batch", "scale-to-zero"}
-    assert sum(each.min * each.gpus for each in catalogue.filters) <= 320
+    assert {type(each.shape) for each in catalogue.filters} == {Whole, Fraction, Pair}
 
 
 def test_the_twins_of_the_sample_differ_in_nothing_but_the_signal():

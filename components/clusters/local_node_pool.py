@@ -1,0 +1,58 @@
+"""The simulated nodes of a pool: what they are called, what they keep away, what they claim to have."""
+
+import json
+
+import pulumi_kubernetes as k8s
+
+from components.clusters.outputs import NodePool
+from surge.policy.gpu import Pool
+
+__all__ = ["annotations", "labels", "outputs", "taint"]
+
+POOL = "surge.dev/pool"
+
+
+def outputs(pool: Pool) -> NodePool:
+    tolerations: list[k8s.core.v1.TolerationArgsDict] = [
+        {"key": POOL, "operator": "Equal", "value": pool.name, "effect": "NoSchedule"}
+    ]
+    return NodePool(
+        pool=pool, labels={POOL: pool.name}, tolerations=() if pool.kind == "whole" else tolerations
+    )
+
+
+def labels(pool: Pool) -> dict[str, str]:
+    hami = {} if pool.kind == "whole" else {"gpu": "on"}
+    return {POOL: pool.name, **hami}
+
+
+def taint(pool: Pool) -> k8s.core.v1.TaintArgsDict:
+    """Pods of other pools would take slots that the arithmetic counts on."""
+    return {"key": POOL, "value": pool.name, "effect": "NoSchedule"}
+
+
+def annotations(node: str, pool: Pool) -> dict[str, str]:
+    """For kwok's stage, what the node has; for HAMi, its cards as HAMi's device plugin registers them."""
+    own = {"lab.surge.dev/gpus": str(pool.cards_per_node * pool.slots)}
+    if pool.kind == "whole":
+        return own
+    cards = [
+        {
+            "id": f"GPU-{node}-{index}",
+            "index": index,
+            "count": pool.slots,
+            "devmem": pool.card_mib,
+            "devcore": 100,
+            "type": "NVIDIA-A100",
+            "numa": 0,
+            "mode": "hami-core",
+            "health": True,
+        }
+        for index in range(pool.cards_per_node)
+    ]
+    return {
+        **own,
+        "lab.surge.dev/gpumem": str(pool.cards_per_node * pool.card_mib),
+        "lab.surge.dev/gpucores": str(pool.cards_per_node * 100),
+        "hami.io/node-nvidia-register": json.dumps(cards),
+    }

@@ -1,0 +1,91 @@
+"""What a worker asks of the GPUs, as data, and what its containers then state."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from surge.policy.gpu.hami import EXCLUSIVE, Pod, Request
+
+__all__ = [
+    "CARDS",
+    "CORES",
+    "MEMORY",
+    "Fraction",
+    "Pair",
+    "Route",
+    "Shape",
+    "Share",
+    "Whole",
+    "limits",
+    "pod_of",
+]
+
+# HAMi's names of distinct cards, MiB of each, percent of each one's processors.
+CARDS, MEMORY, CORES = "nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpucores"
+
+Route = Literal["slot-cap", "init-container"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of one card. memory_mib: of its memory. cores: percent of its processors. None: not stated."""
+
+    memory_mib: int | None = None
+    cores: int | None = None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """`cards` whole cards of one node."""
+
+    cards: int = 1
+
+
+@dataclass(frozen=True)
+class Fraction:
+    share: Share
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two containers that must share one card.
+
+    trains_first: the trainer ends before the worker starts; otherwise both live as long as the pod.
+    """
+
+    trainer: Share
+    worker: Share
+    trains_first: bool = False
+
+    @property
+    def route(self) -> Route:
+        return "init-container" if self.trains_first else "slot-cap"
+
+
+Shape = Whole | Fraction | Pair
+
+
+def limits(asked: Whole | Share) -> dict[str, str]:
+    """The resources a container states for its part of a shape."""
+    if isinstance(asked, Whole):
+        return {CARDS: str(asked.cards)}
+    stated = {MEMORY: asked.memory_mib, CORES: asked.cores}
+    return {CARDS: "1", **{key: str(value) for key, value in stated.items() if value is not None}}
+
+
+def pod_of(shape: Shape) -> Pod:
+    """The pod as HAMi's scheduler sees it, after its webhook."""
+    match shape:
+        case Whole(cards):
+            return Pod((Request(cards),))
+        case Fraction(share):
+            return Pod((_request(share),))
+        case Pair(trainer, worker, trains_first=True):
+            return Pod((_request(worker),), init=(_request(trainer),))
+        case Pair(trainer, worker):
+            return Pod((_request(worker), _request(trainer)))
+
+
+def _request(share: Share) -> Request:
+    # The webhook turns a bare GPU into an exclusive one; without it, no cores means none.
+    bare = share.memory_mib is None and share.cores is None
+    return Request(1, share.memory_mib, EXCLUSIVE if bare else share.cores or 0)
