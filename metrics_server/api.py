@@ -59,7 +59,7 @@ class _Endpoints:
         if isinstance(row, Response):
             return row
         windows = self.sampler.windows(row), self.sampler.config.windows_s
-        age_s, live = max(0.0, now - row.started), self.sampler.live_consumers(name)
+        age_s, live = max(0.0, now - row.started), self.sampler.live_consumers(row.spec.name)
         return _json(explained(row, *windows, age_s=age_s, stale_s=self.stale_s, live_consumers=live))
 
     def _row(self, name: str, now: float) -> Row | Response:
