@@ -83,13 +83,19 @@ class ScratchBroker:
         return f"{self._settings.name}@localhost"
 
     def start(self) -> None:
-        """Return when clients can connect. Raises RuntimeError with the end of the node's log."""
+        """Return when clients can connect.
+
+        Raises RuntimeError with the end of the node's log, or with the port that somebody else holds.
+        """
+        ours = [self._settings.amqp_port, self._settings.management_port, self._settings.prometheus_port]
+        for port in [*ours, self._settings.epmd_port] if self._own_mapper else ours:
+            if _listens(port):
+                raise RuntimeError(f"port {port} is taken; see who holds it: ss -ltnp 'sport = :{port}'")
         if self._own_mapper:
             self._spawn(conf.epmd_command(self._settings.epmd_port))
         self._until(lambda: _listens(self._settings.epmd_port), "its port mapper")
         self._spawn(conf.server_command())
-        wanted = (self._settings.amqp_port, self._settings.management_port, self._settings.prometheus_port)
-        self._until(lambda: all(_listens(port) for port in wanted), "its listeners")
+        self._until(lambda: all(_listens(port) for port in ours), "its listeners")
 
     def stop(self) -> None:
         self._end(signal.SIGTERM)
