@@ -8,13 +8,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from metrics_server.config import PREFIX
 from metrics_server.door import Answers
 from metrics_server.sampler import Sampler
 from metrics_server.snapshot import Row
 
 __all__ = ["SaturationCollector", "exposition"]
 
-PREFIX = "surge_saturation_"
 GAUGES = {
     "active_ratio": ("Busy share of all worker slots", lambda row: row.active_ratio),
     "active_ratio_raw": ("Unacked messages per consumer, unclamped", lambda row: row.active_ratio_raw),

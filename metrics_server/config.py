@@ -15,6 +15,8 @@ __all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "Limits", "read_fi
 TLS_FILES = ("certificate", "key", "client_ca")
 LISTEN = ("host", "port", *TLS_FILES)
 MOST_BYTES = 16 * 2**20
+# Of every metric that the server exports.
+PREFIX = "surge_saturation_"
 SHORTEST_TOKEN = 16
 BROKER = ("vhost", "nodes", "management", "source", "amqp", "events", "credentials_file", "ca_file")
 SOURCES = ("auto", "metrics-detailed", "management")

@@ -13,6 +13,7 @@ from pika.exceptions import ChannelClosedByBroker
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from metrics_server.config import PREFIX
 from metrics_server.ledger import ConsumerLedger
 from surge.policy.topology import EVENT_QUEUES
 
@@ -79,17 +80,17 @@ class Events:
         """What is known at this moment, for /metrics. queues: by the filter's name."""
         if not self._wanted:
             return
-        prefix, up = "surge_saturation_", self._channel is not None
-        yield GaugeMetricFamily(prefix + "events_up", "1 while it listens to the event exchange", value=up)
+        up = self._channel is not None
+        yield GaugeMetricFamily(PREFIX + "events_up", "1 while it listens to the event exchange", value=up)
         live = GaugeMetricFamily(
-            prefix + "live_consumers", "Consumers of this moment, in no ratio", labels=["filter"]
+            PREFIX + "live_consumers", "Consumers of this moment, in no ratio", labels=["filter"]
         )
         for name, queue in queues.items():
             if (count := self.ledger.live(queue)) is not None:
                 live.add_metric([name], count)
         yield live
         yield CounterMetricFamily(
-            prefix + "event_drift",
+            PREFIX + "event_drift",
             "Consumers by which declares corrected the events",
             value=self.ledger.drift,
         )

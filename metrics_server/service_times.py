@@ -8,7 +8,7 @@ from surge.policy.service_time import ServiceTime, acked_since
 
 __all__ = ["Counters", "Learnt", "ServiceTimes"]
 
-# Of one node: by queue, the counters that metrics_server.acknowledgements reads.
+# Of one node: by queue, the counters that metrics_server.sources.acknowledgements reads.
 Counters = Mapping[bytes, Mapping[bytes, float]]
 
 

@@ -18,7 +18,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from metrics_server.config import Config, ConfigError
+from metrics_server.config import PREFIX, Config, ConfigError
 from metrics_server.credentials import Credentials
 from metrics_server.events import SETTLE_S, Events
 
@@ -72,17 +72,17 @@ class Watch:
 
     def collect(self) -> Iterator[Metric]:
         """What the last round saw, for /metrics."""
-        prefix, known = "surge_saturation_", self._queues()
-        yield GaugeMetricFamily(prefix + "watch_up", "1 while AMQP answers", value=bool(self._up))
+        known = self._queues()
+        yield GaugeMetricFamily(PREFIX + "watch_up", "1 while AMQP answers", value=bool(self._up))
         drift = GaugeMetricFamily(
-            prefix + "consumer_drift", "Consumers as served less consumers as declared", labels=["filter"]
+            PREFIX + "consumer_drift", "Consumers as served less consumers as declared", labels=["filter"]
         )
         for name, difference in dict(self._drift).items():
             if name in known:
                 drift.add_metric([name], difference)
         yield drift
         missing = len(self._missing & known.keys())
-        yield GaugeMetricFamily(prefix + "missing_queues", "Filters without their queue", value=missing)
+        yield GaugeMetricFamily(PREFIX + "missing_queues", "Filters without their queue", value=missing)
         yield from self.events.collect(known)
 
     def _run(self) -> None:

@@ -49,7 +49,7 @@ class Source(Protocol):
     async def acknowledged(
         self, session: aiohttp.ClientSession, timeout_s: float
     ) -> Mapping[bytes, Mapping[bytes, float]] | None:
-        """Return the messages acknowledged on each queue, as `metrics_server.acknowledgements` has them.
+        """Return the messages acknowledged on each queue, as `sources.acknowledgements` has them.
 
         None where the source does not count them. Raises ReadError.
         """

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import aiohttp
 
-from metrics_server.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
+from metrics_server.sources.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
 from metrics_server.sources.counts import Counts
 from metrics_server.sources.http import get
 

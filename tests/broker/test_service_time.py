@@ -10,7 +10,7 @@ import pika
 import pytest
 
 from lab.broker import ScratchBroker
-from metrics_server.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
+from metrics_server.sources.acknowledgements import BY_CHANNEL, BY_QUEUE, acknowledged, acknowledged_pattern
 from metrics_server.sources.metrics_detailed import FAMILIES, Parser
 from surge.policy.history import History
 from surge.policy.service_time import ServiceTime, acked_since

@@ -1,6 +1,6 @@
 import pytest
 
-from metrics_server.acknowledgements import acknowledged, acknowledged_pattern
+from metrics_server.sources.acknowledgements import acknowledged, acknowledged_pattern
 
 PATTERN = acknowledged_pattern("surge")
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from lab.bench import Row
 from lab.bench.saturation import age
-from lab.bench.saturation.crowd import NAMES, STATISTICS_S, broker_cpu_s, consumers, sampling
+from lab.bench.saturation.crowd import NAMES, SAMPLE_S, STATISTICS_S, broker_cpu_s, consumers, sampling
 from lab.broker import ScratchBroker
 
 __all__ = ["run"]
@@ -50,7 +50,7 @@ def _costs(broker: ScratchBroker, folder: Path) -> tuple[float, float, float]:
     before = _cpu_per_s(folder, _leave_alone)
     with sampling(broker, NAMES) as sampler:
         ours = _cpu_per_s(folder, _leave_alone)
-        if len(list(sampler.snapshot.all_fresh(sampler.clock(), 2.0))) != len(NAMES):
+        if len(list(sampler.snapshot.all_fresh(sampler.clock(), 2 * SAMPLE_S))) != len(NAMES):
             raise RuntimeError("not every filter is fresh: the figure would be of less work than it says")
     idle = (before + _cpu_per_s(folder, _leave_alone)) / 2
     peer = _cpu_per_s(folder, lambda: asyncio.run(_as_keda(broker)))

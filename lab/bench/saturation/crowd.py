@@ -13,7 +13,7 @@ from lab.broker import ScratchBroker
 from metrics_server import Config, FilterSpec, Sampler
 from surge.policy.demand import WINDOWS_S
 
-__all__ = ["NAMES", "STATISTICS_S", "broker_cpu_s", "consumers", "sampling"]
+__all__ = ["NAMES", "SAMPLE_S", "STATISTICS_S", "broker_cpu_s", "consumers", "sampling"]
 
 NAMES = [f"effect-{number:04}" for number in range(1_200)]
 # Half of the 2 s that are asked for: an age has the time between two samples in it.
