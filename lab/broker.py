@@ -66,9 +66,13 @@ class ScratchBroker:
         self.stop()
 
     @property
+    def amqp_port(self) -> int:
+        return self._settings.amqp_port
+
+    @property
     def amqp_url(self) -> str:
         """Of the administrator; on the fleet's virtual host."""
-        return f"amqp://admin:{self.admin_password}@127.0.0.1:{self._settings.amqp_port}/{VHOST}"
+        return f"amqp://admin:{self.admin_password}@127.0.0.1:{self.amqp_port}/{VHOST}"
 
     @property
     def management_url(self) -> str:

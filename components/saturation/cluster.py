@@ -20,6 +20,7 @@ __all__ = ["NAMESPACE", "SaturationServer", "SaturationServerArgs"]
 
 NAMESPACE = "surge"
 HOST = f"{pods.NAME}.{NAMESPACE}.svc"
+DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 -- a pod's own is not known before; the NetworkPolicy closes the rest
 
 
@@ -31,8 +32,11 @@ class SaturationServerArgs:
     generations; to rotate: accept the next one beside the old, a minute later use it, a minute later
     accept it alone. keda, monitors: what KEDA's and Prometheus' own objects need before they can be made.
     authority_in_keda: the operator has our authority in its --ca-dir, so its ScaledObjects share connections.
+    broker_credentials: `user:password`, for settings with `amqp` or `management`; broker_authority: PEM, for
+    settings with `own_authority`.
 
-    Raises ValueError for an image by tag, and for tokens that would lock KEDA out.
+    Raises ValueError for an image by tag, for tokens that would lock KEDA out, and for settings that do
+    not go with the broker's credentials or authority.
     """
 
     cluster: ClusterOutputs
@@ -46,6 +50,8 @@ class SaturationServerArgs:
     accepted_tokens: Sequence[int] = (1,)
     used_token: int = 1
     authority_in_keda: bool = False
+    broker_credentials: pulumi.Input[str] | None = None
+    broker_authority: pulumi.Input[str] | None = None
 
     def __post_init__(self) -> None:
         image_by_digest(self.image)
@@ -58,6 +64,25 @@ class SaturationServerArgs:
                 f"KEDA would use token {self.used_token} of accepted {list(self.accepted_tokens)}: want one "
                 "accepted token, or two while one replaces the other, and the used one among them"
             )
+        if self.settings.needs_credentials != (self.broker_credentials is not None):
+            raise ValueError(
+                "broker_credentials and settings.amqp or .management: want all or none; the server logs in "
+                "with the credentials where it has AMQP or management URLs, and nowhere else"
+            )
+        if self.settings.own_authority != (self.broker_authority is not None):
+            raise ValueError(
+                "broker_authority and settings.own_authority: want both or none; the server would refuse the "
+                "broker's certificate"
+            )
+
+    @property
+    def files(self) -> dict[str, pulumi.Input[str]]:
+        """What the pods read beside the settings and is no secret."""
+        return {} if self.broker_authority is None else {"broker-ca.crt": self.broker_authority}
+
+    @property
+    def secret_files(self) -> dict[str, pulumi.Input[str]]:
+        return {} if self.broker_credentials is None else {"credentials": self.broker_credentials}
 
 
 class SaturationServer(pulumi.ComponentResource):
@@ -134,6 +159,7 @@ class SaturationServer(pulumi.ComponentResource):
                 "config.json": config,
                 "filters.json": settings.filters_file(),
                 "ca.crt": self._authority.certificate,
+                **self._args.files,
             },
             opts=self._inside,
         )
@@ -144,6 +170,7 @@ class SaturationServer(pulumi.ComponentResource):
                 "tls.crt": certificate.certificate,
                 "tls.key": certificate.private_key,
                 "tokens": pulumi.Output.all(*tokens.values()).apply(lambda each: "\n".join(each) + "\n"),
+                **self._args.secret_files,
             },
             opts=self._inside,
         )
@@ -159,7 +186,13 @@ class SaturationServer(pulumi.ComponentResource):
         workload = k8s.apps.v1.Deployment(
             f"{name}-saturation",
             metadata=self._metadata(),
-            spec=pods.deployment(self._args.image, self._args.replicas, config),
+            spec=pods.deployment(
+                self._args.image,
+                self._args.replicas,
+                config,
+                files=["config.json", "filters.json", *self._args.files],
+                secret_files=["tls.crt", "tls.key", "tokens", *self._args.secret_files],
+            ),
             opts=self._args.cluster.child_of(self, [files, secret]),
         )
         # Beside one another: a Service is awaited until it has a pod.
@@ -167,7 +200,8 @@ class SaturationServer(pulumi.ComponentResource):
 
     def _watched(self) -> None:
         args, name = self._args, self._name
-        ports = sorted({urlsplit(node).port or 15692 for node in args.settings.nodes})
+        servers = [*args.settings.nodes, *args.settings.management, *args.settings.amqp]
+        ports = sorted({urlsplit(url).port or DEFAULT_PORTS[urlsplit(url).scheme] for url in servers})
         k8s.networking.v1.NetworkPolicy(
             f"{name}-saturation",
             metadata=self._metadata(),

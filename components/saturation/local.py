@@ -68,6 +68,7 @@ class LocalSaturation(pulumi.ComponentResource):
             sample_s=args.sample_s,
             stale_s=args.stale_s,
             scale=host.scale,
+            amqp=[f"amqp://{args.broker.amqp}"],
         )
         config = settings.config(host="127.0.0.1", port=host.ports.saturation, grace_s=1)
         serving = host.pki.serve("saturation")
@@ -81,6 +82,9 @@ class LocalSaturation(pulumi.ComponentResource):
                 "tls.key": serving.private_key,
                 "ca.crt": host.pki.authority.certificate,
                 "tokens": token.apply(lambda value: value + "\n"),
+                "credentials": args.broker.passwords["saturation"].apply(
+                    lambda password: f"saturation:{password}\n"
+                ),
             },
             live_files={"filters.json": settings.filters_file()},
             listens=["saturation"],

@@ -1,5 +1,6 @@
 """The saturation server's Deployment and Service, as the restricted pod security standard wants them."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 
 import pulumi_kubernetes as k8s
@@ -22,7 +23,9 @@ def service() -> k8s.core.v1.ServiceSpecArgsDict:
     return {"selector": LABELS, "ports": [{"name": "https", "port": PORT, "target_port": "https"}]}
 
 
-def deployment(image: str, replicas: int, config: str) -> k8s.apps.v1.DeploymentSpecArgsDict:
+def deployment(
+    image: str, replicas: int, config: str, *, files: Sequence[str], secret_files: Sequence[str]
+) -> k8s.apps.v1.DeploymentSpecArgsDict:
     """config: the text of config.json; pods are replaced when it changes. All other files are followed."""
     return {
         "replicas": replicas,
@@ -34,12 +37,12 @@ def deployment(image: str, replicas: int, config: str) -> k8s.apps.v1.Deployment
                 "labels": LABELS,
                 "annotations": {"surge.dev/config": sha256(config.encode()).hexdigest()[:16]},
             },
-            "spec": _pod(image),
+            "spec": _pod(image, files, secret_files),
         },
     }
 
 
-def _pod(image: str) -> k8s.core.v1.PodSpecArgsDict:
+def _pod(image: str, files: Sequence[str], secret_files: Sequence[str]) -> k8s.core.v1.PodSpecArgsDict:
     return {
         "automount_service_account_token": False,
         "enable_service_links": False,
@@ -62,8 +65,8 @@ def _pod(image: str) -> k8s.core.v1.PodSpecArgsDict:
                 "projected": {
                     "default_mode": 0o440,
                     "sources": [
-                        {"config_map": {"name": NAME, "items": _items("config.json", "filters.json")}},
-                        {"secret": {"name": NAME, "items": _items("tls.crt", "tls.key", "tokens")}},
+                        {"config_map": {"name": NAME, "items": _items(files)}},
+                        {"secret": {"name": NAME, "items": _items(secret_files)}},
                     ],
                 },
             }
@@ -114,5 +117,5 @@ def _spread(key: str, otherwise: str) -> k8s.core.v1.TopologySpreadConstraintArg
     }
 
 
-def _items(*names: str) -> list[k8s.core.v1.KeyToPathArgsDict]:
+def _items(names: Sequence[str]) -> list[k8s.core.v1.KeyToPathArgsDict]:
     return [{"key": name, "path": name} for name in names]

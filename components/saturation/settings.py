@@ -16,7 +16,12 @@ SCHEDULING_S = 3.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """nodes: metrics pages of every broker node. sample_s, stale_s: model seconds."""
+    """nodes: metrics pages of every broker node. sample_s, stale_s: model seconds.
+
+    amqp, management: URLs of the nodes, without credentials. With `amqp` the server watches the queues and
+    listens to the broker's events; with `management` it has another source when the metrics pages fail.
+    own_authority: the broker's certificates are signed by an authority that no system knows.
+    """
 
     filters: Sequence[Filter]
     nodes: Sequence[str]
@@ -24,14 +29,24 @@ class ServerSettings:
     sample_s: float
     stale_s: float
     scale: TimeScale
+    amqp: Sequence[str] = ()
+    management: Sequence[str] = ()
+    own_authority: bool = False
+
+    @property
+    def needs_credentials(self) -> bool:
+        return bool(self.amqp or self.management)
 
     def config(self, *, host: str, port: int, grace_s: float) -> str:
-        """config.json; beside it lie tls.crt, tls.key, tokens and filters.json."""
+        """config.json; beside it lie tls.crt, tls.key, tokens and filters.json.
+
+        And `credentials` when it needs them, `broker-ca.crt` for an authority of the broker's own.
+        """
         wall = self.scale.wall
         settings = {
             "listen": {"host": host, "port": port, "certificate": "tls.crt", "key": "tls.key"},
             "token_file": "tokens",
-            "broker": {"nodes": list(self.nodes), "vhost": self.vhost},
+            "broker": self._broker(),
             "sample_s": wall(self.sample_s),
             "stale_s": wall(self.stale_s),
             "windows_s": [wall(window) for window in WINDOWS_S],
@@ -39,6 +54,18 @@ class ServerSettings:
             "grace_s": grace_s,
         }
         return json.dumps(settings, indent=1)
+
+    def _broker(self) -> dict[str, object]:
+        broker: dict[str, object] = {"nodes": list(self.nodes), "vhost": self.vhost}
+        if self.management:
+            broker["management"] = list(self.management)
+        if self.amqp:
+            broker |= {"amqp": list(self.amqp), "events": True}
+        if self.needs_credentials:
+            broker["credentials_file"] = "credentials"
+        if self.own_authority:
+            broker["ca_file"] = "broker-ca.crt"
+        return broker
 
     def filters_file(self) -> str:
         """filters.json: what the server needs to know of each filter, in wall seconds."""

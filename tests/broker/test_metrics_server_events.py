@@ -36,7 +36,7 @@ def node(tmp_path_factory) -> Iterator[ScratchBroker]:
 @pytest.fixture
 def parameters(node) -> pika.ConnectionParameters:
     return pika.ConnectionParameters(
-        "127.0.0.1", _port(node), "surge", pika.PlainCredentials(NAME, PASSWORD), heartbeat=0
+        "127.0.0.1", node.amqp_port, "surge", pika.PlainCredentials(NAME, PASSWORD), heartbeat=0
     )
 
 
@@ -56,13 +56,9 @@ def watching(tmp_path, node, monkeypatch) -> Callable[[str], Watch]:
     unused = Path("unused")
     config = Config(
         "127.0.0.1", 0, None, None, unused, ("http://127.0.0.1:1",), "surge", 2, 20, WINDOWS_S, unused,
-        amqp=(f"amqp://127.0.0.1:{_port(node)}",), events=True, credentials_file=tmp_path / "credentials",
+        amqp=(f"amqp://127.0.0.1:{node.amqp_port}",), events=True, credentials_file=tmp_path / "credentials",
     )  # fmt: skip
     return lambda queue: Watch(config, ssl.create_default_context(), lambda: {"a": queue}, lambda _: None)
-
-
-def _port(node: ScratchBroker) -> int:
-    return int(node.amqp_url.rpartition(":")[2].partition("/")[0])
 
 
 def shown(over: Watch) -> dict[str, float]:

@@ -236,12 +236,11 @@ def test_the_role_reads_the_counts_of_its_vhost_and_nothing_else(node, make):
 )
 def test_over_amqp_the_role_can_do_nothing_to_a_queue(node, make, act):
     make("own", "quorum")
-    port = node.amqp_url.rpartition(":")[2].partition("/")[0]
     credentials = pika.PlainCredentials(ROLE, PASSWORD)
-    parameters = pika.ConnectionParameters("127.0.0.1", int(port), "surge", credentials)
+    parameters = pika.ConnectionParameters("127.0.0.1", node.amqp_port, "surge", credentials)
     with pika.BlockingConnection(parameters) as connection:
         assert connection.channel().queue_declare("filter.own", passive=True).method.consumer_count == 0
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
             act(connection.channel())
     with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
-        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", int(port), "other", credentials))
+        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", node.amqp_port, "other", credentials))

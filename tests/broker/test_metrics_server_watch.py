@@ -30,12 +30,11 @@ def node(tmp_path_factory) -> Iterator[ScratchBroker]:
 @pytest.fixture
 def config(tmp_path, node) -> Config:
     (tmp_path / "credentials").write_text("saturation:of-the-tests\n")
-    port = int(node.amqp_url.rpartition(":")[2].partition("/")[0])
     unused = Path("unused")
     return Config(
         "127.0.0.1", 0, None, None, unused, ("http://127.0.0.1:1",), "surge", 2, 20, WINDOWS_S, unused,
         # The first one answers nobody: the next is tried.
-        amqp=(f"amqp://127.0.0.1:{NOBODY}", f"amqp://127.0.0.1:{port}"),
+        amqp=(f"amqp://127.0.0.1:{NOBODY}", f"amqp://127.0.0.1:{node.amqp_port}"),
         credentials_file=tmp_path / "credentials",
     )  # fmt: skip
 

@@ -48,15 +48,44 @@ def test_the_files_in_the_pods_are_what_the_server_reads(seen, tmp_path):
 
 def test_the_pods_mount_every_file_that_the_settings_name(seen):
     pod = inputs(seen, "Deployment")["spec"]["template"]["spec"]
+    assert mounted(pod) == {"config.json", "filters.json", "tls.crt", "tls.key", "tokens"}
+    [mount] = pod["containers"][0]["volumeMounts"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/saturation", True)
+
+
+def test_with_amqp_the_server_watches_the_broker_behind_a_user_and_an_authority(tmp_path):
+    seen = record(
+        program(
+            settings=settings(
+                amqp=["amqps://broker-0.broker.rabbitmq.svc", "amqps://broker-1.broker.rabbitmq.svc"],
+                management=["https://broker.rabbitmq.svc:15671"],
+                own_authority=True,
+            ),
+            broker_credentials="saturation:of-the-tests",
+            broker_authority="the broker's",
+        )
+    )
+    data, secret = inputs(seen, "ConfigMap")["data"], plain(inputs(seen, "Secret")["stringData"])
+    (tmp_path / "config.json").write_text(data["config.json"])
+    config = Config.read(tmp_path / "config.json")
+    assert config.events
+    assert (len(config.amqp), len(config.management)) == (2, 1)
+    assert config.credentials_file == tmp_path / "credentials"
+    assert config.ca_file == tmp_path / "broker-ca.crt"
+    assert (secret["credentials"], data["broker-ca.crt"]) == ("saturation:of-the-tests", "the broker's")
+    pod = inputs(seen, "Deployment")["spec"]["template"]["spec"]
+    assert {"credentials", "broker-ca.crt"} <= mounted(pod)
+    broker, _ = inputs(seen, "NetworkPolicy")["spec"]["egress"]
+    assert [port["port"] for port in broker["ports"]] == [5671, 15671, 15692]
+
+
+def mounted(pod: dict[str, Any]) -> set[str]:
     [volume] = pod["volumes"]
-    mounted = {
+    return {
         item["path"]
         for source in volume["projected"]["sources"]
         for item in next(iter(source.values()))["items"]
     }
-    assert mounted == {"config.json", "filters.json", "tls.crt", "tls.key", "tokens"}
-    [mount] = pod["containers"][0]["volumeMounts"]
-    assert (mount["mountPath"], mount["readOnly"]) == ("/etc/saturation", True)
 
 
 def test_the_pods_hold_no_right_they_do_not_need(seen):
@@ -128,6 +157,9 @@ def test_a_token_is_rotated_in_three_steps_and_keda_always_shows_an_accepted_one
     [
         ({"image": "registry.example/surge/saturation:latest"}, "is not by digest"),
         ({"replicas": 1}, "nothing scales while the server"),
+        ({"settings": settings(amqp=["amqp://broker"])}, "broker_credentials and settings.amqp"),
+        ({"broker_credentials": "saturation:unused"}, "broker_credentials and settings.amqp"),
+        ({"settings": settings(own_authority=True)}, "broker_authority and settings.own_authority"),
         ({"accepted_tokens": (1,), "used_token": 2}, "KEDA would use token 2 of accepted"),
         ({"accepted_tokens": (1, 2, 3), "used_token": 2}, "want one accepted token, or two"),
     ],
