@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.certificates import certify
 
 __all__ = ["TOKEN", "Server", "eventually"]
@@ -125,6 +127,18 @@ class Server:
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
+
+    def samples(self, name: str) -> dict[str, float]:
+        """Return the metric's values by filter; of one without labels by the empty name."""
+        url = f"https://127.0.0.1:{self.port}/metrics"
+        with urllib.request.urlopen(url, timeout=5, context=self.context) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            sample.labels.get("filter", ""): sample.value
+            for family in families
+            for sample in family.samples
+            if sample.name == f"surge_saturation_{name}"
+        }
 
     def shows(self, name: str, **wanted: float) -> dict[str, Any]:
         """Return the filter's answer once it has the wanted numbers."""

@@ -12,7 +12,10 @@ import pytest
 
 from lab.broker import ScratchBroker
 from lab.truth import MOST_MESSAGES, MOST_WORKERS, Driver
-from tests.broker.saturation_server import Server
+from metrics_server.events import EXCHANGE, KEYS
+from metrics_server.watch import ROUND_S
+from surge.policy.topology import EVENT_QUEUES
+from tests.broker.saturation_server import Server, eventually
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(7200)]
 
@@ -24,6 +27,20 @@ EMISSION_S, LAG_S = 1.0, 4.0
 MINUTES_A_RESTART = 1.5
 MINUTES = float(os.environ.get("SURGE_SOAK_MINUTES", "10"))
 KINDS = {f"filter.soak-{number}": ("classic", "quorum")[number % 2] for number in range(QUEUES)}
+# The bindings of the server's exclusive queue are in nobody's reach but the node's own.
+QUEUE = f"""
+Source = rabbit_misc:r(<<"surge">>, exchange, <<"{EXCHANGE}">>),
+[Queue] = [Name || Each <- rabbit_amqqueue:list(<<"surge">>), Name <- [amqqueue:get_name(Each)],
+    binary:match(element(4, Name), <<"{EVENT_QUEUES}.">>) =/= nomatch],
+"""
+UNBIND = f"""{QUEUE}
+[rabbit_binding:remove(Each, <<"admin">>)
+    || Each <- rabbit_binding:list_for_source_and_destination(Source, Queue)], ok.
+"""
+KEYS_OF_THE_SERVER = ", ".join(f'<<"{key}">>' for key in KEYS)
+BIND = f"""{QUEUE}
+[rabbit_binding:add({{binding, Source, Key, Queue, []}}, <<"admin">>) || Key <- [{KEYS_OF_THE_SERVER}]], ok.
+"""
 
 
 class Comparison:
@@ -35,6 +52,7 @@ class Comparison:
         self.seen: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.broker_is_up = True
+        self.healed_at = 0.0
 
     def poll(self) -> None:
         status, body = self.server.get("/v1/filters")
@@ -43,6 +61,9 @@ class Comparison:
         served = {f"filter.{item['filter']}": item for item in body["filters"]}
         for queue in KINDS:
             self._compare(queue, served.get(queue), now)
+        live = self.server.samples("live_consumers")
+        for queue in KINDS:
+            self._compare_live(queue, live.get(queue.removeprefix("filter.")), time.time())
 
     def _compare(self, queue: str, row: dict[str, Any] | None, now: float) -> None:
         read = now if row is None else row["sampled_at"]
@@ -69,6 +90,18 @@ class Comparison:
                 self.wrong.append(
                     f"{queue} {KINDS[queue]}: {shown} {row['active_ratio']}, true {wanted} {ratio}"
                 )
+
+    def _compare_live(self, queue: str, live: float | None, now: float) -> None:
+        heals_s = LAG_S if now > self.healed_at else ROUND_S + LAG_S
+        truth = self.accounts[queue].known(now - heals_s, now)
+        if live is None:
+            self.seen["live unknown"] += 1
+        elif truth is None:
+            self.seen["live changing"] += 1
+        elif live == (truth.consumers or 0):
+            self.seen["live compared"] += 1
+        else:
+            self.wrong.append(f"{queue} {KINDS[queue]}: {live:g} live consumers, true {truth.consumers}")
 
 
 def active_ratio(unacked: int, consumers: int, ready: int) -> float:
@@ -102,7 +135,19 @@ def test_no_wrong_value_is_served_through_churn_and_restarts(tmp_path, restarts)
             )
             for part in range(DRIVERS)
         ]
-        server = Server(tmp_path, BASE_PORT + 10, node.prometheus_url, sample_s=1, stale_s=5)
+        (tmp_path / "credentials").write_text(f"admin:{node.admin_password}")
+        server = Server(
+            tmp_path,
+            BASE_PORT + 10,
+            node.prometheus_url,
+            sample_s=1,
+            stale_s=5,
+            broker={
+                "amqp": [f"amqp://127.0.0.1:{node.amqp_port}"],
+                "events": True,
+                "credentials_file": "credentials",
+            },
+        )
         server.use(*(queue.removeprefix("filter.") for queue in KINDS))
         server.start()
         try:
@@ -114,6 +159,8 @@ def test_no_wrong_value_is_served_through_churn_and_restarts(tmp_path, restarts)
             watch(compare.poll, 20)
             before = server.resources()
             for _ in range(restarts):
+                watch(compare.poll, chance.uniform(10, 20))
+                lose_events(node, compare)
                 watch(compare.poll, chance.uniform(20, 40))
                 restart(node, drivers, compare, chance)
                 watch(compare.poll, 20)
@@ -127,6 +174,7 @@ def test_no_wrong_value_is_served_through_churn_and_restarts(tmp_path, restarts)
     polled = sum(compare.seen.values())
     assert compare.seen["compared"] > polled / 4
     assert compare.seen["silent"] < polled / 50
+    assert compare.seen["live compared"] > polled / 8
     assert after.descriptors <= before.descriptors + 5
     assert after.rss_mib < 1.1 * before.rss_mib + 5
 
@@ -136,6 +184,17 @@ def watch(poll: Callable[[], None], seconds: float) -> None:
     while time.monotonic() < end:
         poll()
         time.sleep(0.5)
+
+
+def lose_events(node: ScratchBroker, compare: Comparison) -> None:
+    """Take the server's queue off the event exchange for a while, behind its back."""
+    drift = compare.server.samples("event_drift_total")[""]
+    compare.healed_at = float("inf")
+    node.control("eval", UNBIND)
+    watch(compare.poll, 10)
+    node.control("eval", BIND)
+    compare.healed_at = time.time() + ROUND_S + LAG_S
+    eventually(lambda: compare.server.samples("event_drift_total")[""] > drift, "the loss", ROUND_S)
 
 
 def restart(node: ScratchBroker, drivers: list[Driver], compare: Comparison, chance: random.Random) -> None:
