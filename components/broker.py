@@ -115,7 +115,7 @@ class LocalBroker(pulumi.ComponentResource):
         )
 
     def _topology(self) -> Topology:
-        shape = topology.of_filters({item.name: item.queue for item in self._args.filters})
+        shape = topology.of_filters({item.name: self._queue(item) for item in self._args.filters})
         return Topology(
             f"{self._name}-topology",
             TopologyArgs(
@@ -129,4 +129,14 @@ class LocalBroker(pulumi.ComponentResource):
                 users=topology.users({role: self._passwords[role] for role in ROLES if role != "admin"}),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node], deleted_with=self.node),
+        )
+
+    def _queue(self, item: Filter) -> topology.FilterQueue:
+        options = item.queue_options
+        ttl_s = options.message_ttl_s
+        return topology.FilterQueue(
+            name=item.queue,
+            delivery_limit=options.delivery_limit,
+            max_length=options.max_length,
+            ttl_s=None if ttl_s is None else self._args.host.scale.wall(ttl_s),
         )

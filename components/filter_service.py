@@ -10,8 +10,11 @@ import pulumi_kubernetes as k8s
 from components.clusters.outputs import ClusterOutputs
 from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
 from components.saturation import SaturationOutputs
+from components.saturation.settings import SCHEDULING_S
 from surge.model import Filter
 from surge.policy import scaling
+from surge.policy.demand import BETA
+from surge.policy.target import automatic_target
 from surge.policy.timescale import TimeScale
 
 __all__ = ["FilterService", "FilterServiceArgs", "Shared"]
@@ -96,13 +99,14 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
         shared.saturation.authentication,
         shared.saturation.auth_modes,
     )
-    if item.target is None:  # the signal is demand: only ratio is steered to a target
+    target = _target(item)
+    if target is None:  # the signal is demand: only ratio is steered to a target
         triggers = scaling.demand_triggers(reading)
         behavior = scaling.demand_behavior(shared.scale)
     else:
         triggers = scaling.ratio_triggers(
             reading,
-            target=item.target,
+            target=target,
             service_s=item.service_s,
             slots=item.slots,
             drain_s=item.drain_s,
@@ -117,6 +121,18 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
         "triggers": triggers,
     }
+
+
+def _target(item: Filter) -> float | None:
+    if item.target != "auto":
+        return item.target
+    return automatic_target(
+        item.min,
+        item.max,
+        slots=item.slots,
+        lead_s=item.warmup_s + SCHEDULING_S,
+        beta=BETA[item.service_class],
+    )
 
 
 def _pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:

@@ -47,6 +47,7 @@ MISSING = {
 
 def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
     name = settings.cluster.name
+    here = [item for item in catalogue.filters if item.runs_at(settings.place)]
     cluster = LocalCluster(name, _local_cluster(settings, root))
     host, outputs = cluster.host, cluster.outputs
     broker = LocalBroker(
@@ -89,7 +90,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             cluster=outputs,
             broker=broker.outputs,
             saturation=saturation.outputs,
-            filters=catalogue.filters,
+            filters=here,
             priority=OWN_GPUS,
             scale=settings.time_scale,
             simulated=True,
@@ -98,7 +99,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
     )
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
     _export_access(broker.outputs, saturation.outputs, prometheus)
-    pulumi.export("filters", {item.name: _summary(item) for item in catalogue.filters})
+    pulumi.export("filters", {item.name: _summary(item) for item in here})
     pulumi.export("time_factor", settings.time_factor)
     pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
 

@@ -110,7 +110,7 @@ class ScratchBroker:
 
     def declare(self, filters: Sequence[str]) -> None:
         """Make exchanges, queues and bindings of these filters."""
-        shape = topology.of_filters({name: f"filter.{name}" for name in filters})
+        shape = topology.of_filters({name: topology.FilterQueue(name=f"filter.{name}") for name in filters})
         with pika.BlockingConnection(pika.URLParameters(self.amqp_url)) as connection:
             channel = connection.channel()
             for exchange in shape["exchanges"]:

@@ -8,7 +8,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from math import ceil, log
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from surge.model import Settings
 from surge.policy.demand import BETA, desired_workers, wait_probability
 from surge.policy.history import Sample
 from surge.policy.signal import active_ratio, active_ratio_raw
-from surge.policy.target import erlang_c, servers_for, target_ratio
+from surge.policy.target import GROWTH_PER_S, erlang_c, servers_for, target_ratio
 from surge.twin import Scenario, simulate
 from surge.twin.hpa import Trigger, hpa_wanted
 from surge.twin.laws import CaseStudy, Demanded, Law, QueueLength
@@ -36,8 +36,6 @@ AVERAGED = Trigger("AverageValue", 0.7)
 DEMAND = Trigger("AverageValue", 1.0)
 LENGTH = QueueLength(SERVICE_S).trigger
 
-# An hour that ends at seven times the load, as in the shape `hour` of the benches.
-GROWTH_PER_S = log(7) / 3600
 SEEDS = (101, 102, 103, 104, 105)
 
 

@@ -73,7 +73,7 @@ def catalogue_rows(filters: Sequence[Filter]) -> list[tuple[str, ...]]:
         (
             item.name,
             item.service_class,
-            item.signal if item.target is None else f"{item.signal} {item.target:g}",
+            item.signal if item.target is None else f"{item.signal} {item.target}",
             f"{item.min}/{item.max}",
             str(item.slots),
             _gpus(item.shape),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from surge.model.filter import Filter
 from surge.model.problems import Path, did_you_mean
 from surge.model.settings import OWN_POOL, Settings
+from surge.model.worker_sets import one_per_set
 from surge.policy.gpu import Pool, Refusal, Shape, Whole, home_of, pack, refusals, workers_on
 
 __all__ = ["capacity_problems", "pool_of"]
@@ -32,7 +33,8 @@ def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tup
     local = settings.stack_kind == "local"
     problems: list[tuple[Path, str]] = []
     at_home: dict[Pool, list[Filter]] = {pool: [] for pool in pools}
-    for each in filters if local else [each for each in filters if each.gpu is not None]:
+    here = [each for each in one_per_set(filters) if each.runs_at(settings.place)]
+    for each in here if local else [each for each in here if each.gpu is not None]:
         pool, found = _home(each, pools)
         problems += [(("filters", each.name, *key), text) for key, text in found]
         if pool is not None and not found:

@@ -12,15 +12,16 @@ from surge.model.capacity import capacity_problems
 from surge.model.filter import RULES, Filter
 from surge.model.problems import Path, ProblemsError, did_you_mean, shown
 from surge.model.settings import Settings
+from surge.model.worker_sets import worker_set_problems
 from surge.model.yaml_reader import Document, read_yaml
 
 __all__ = ["CLASSES", "Catalogue", "Defaults", "Entry"]
 
-CLASSES = ("batch", "interactive", "scale-to-zero")
+CLASSES = ("batch", "interactive", "pooled", "scale-to-zero")
 SECTIONS = ("defaults", "filters")
 
 # Each filter has its own: a default would make two filters share it.
-ITS_OWN = frozenset({"name", "image", "service_class", "queue", "target"})
+ITS_OWN = frozenset({"name", "image", "model", "service_class", "worker_set", "queue", "target"})
 FROM_THE_KEY = frozenset({"name"})
 
 # The case study's.
@@ -80,6 +81,7 @@ def _parse(document: Document) -> tuple[list[Filter], list[tuple[Path, str]]]:
     parsed = [_filter(name, entry, defaults, problems) for name, entry in entries.items()]
     filters = [each for each in parsed if each is not None]
     _refuse_shared_queues(filters, problems)
+    problems += worker_set_problems(filters)
     return filters, problems
 
 

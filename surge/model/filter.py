@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from surge.model.base import Count, DnsLabel, Rule, Seconds, Strict, dns_label
 from surge.model.problems import shown
+from surge.model.values import ModelReference, Place, Places, Priority, QueueOptions, Target
 from surge.policy.gpu import Fraction, Pair, Shape, Share, Whole
 
 __all__ = ["RULES", "Filter", "Gpu", "Trainer", "filter_name", "image_by_digest"]
@@ -17,7 +18,7 @@ IMAGE_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._/:@ABCDEFGHIJKLM
 
 MemoryMib = Annotated[int, Field(ge=1, le=1_000_000)]
 Cores = Annotated[int, Field(ge=0, le=100)]
-ServiceClass = Literal["interactive", "batch", "scale-to-zero"]
+ServiceClass = Literal["interactive", "batch", "scale-to-zero", "pooled"]
 
 
 def filter_name(text: str) -> str:
@@ -88,19 +89,23 @@ class Gpu(Strict):
 class Filter(Strict):
     """One AI effect: an image, a queue, a GPU shape, a service class.
 
+    model: the folder or object its workers load. worker_set: the workers that a pooled filter shares
+    with others, None in every other class; min and max are the set's. runs_in: on whose machines.
     service_s: mean seconds of GPU work a message takes. warmup_s: from pod start to its first
     message. slots: messages a worker works on at a time (prefetch). gpus: whole GPUs of one worker.
     gpu: part of one GPU instead, or the pool. min, max: workers. signal: what sizes the filter;
-    target: the ratio it is steered to, None unless the signal is `ratio`. slo_s: a request that
+    target: the ratio it is steered to or `auto`, None unless the signal is `ratio`. slo_s: a request that
     waited longer is late. drain_s: a backlog should be gone after this. longest_job_s: no message
     takes longer. owner: who to ask.
     """
 
     name: Annotated[str, AfterValidator(filter_name)]
     image: Annotated[str, Field(max_length=500), AfterValidator(image_by_digest)]
-    service_class: Annotated[Literal["interactive", "batch", "scale-to-zero"], Field(alias="class")] = (
-        "interactive"
-    )
+    model: ModelReference | None = None
+    service_class: Annotated[ServiceClass, Field(alias="class")] = "interactive"
+    worker_set: Annotated[str, AfterValidator(filter_name)] | None = None
+    priority: Priority = "normal"
+    runs_in: Places = ("cloud", "onprem")
     slots: Annotated[Count, Field(le=64)] = 1
     service_s: Seconds
     warmup_s: Seconds = 60.0
@@ -109,12 +114,13 @@ class Filter(Strict):
     min: Annotated[int, Field(ge=0, le=100_000)]
     max: Count
     signal: Literal["demand", "ratio"] = "demand"
-    target: Annotated[float, Field(ge=0.1, le=0.95)] | None = None
+    target: Target | None = None
     slo_s: Seconds = 60.0
     drain_s: Seconds = 60.0
     longest_job_s: Seconds
     owner: Annotated[str, Field(max_length=100), AfterValidator(_text)]
     queue: Annotated[str, AfterValidator(_queue)]
+    queue_options: QueueOptions = QueueOptions()
 
     @property
     def shape(self) -> Shape:
@@ -127,6 +133,9 @@ class Filter(Strict):
             return Fraction(worker)
         trainer = Share(gpu.trainer.memory_mib, gpu.trainer.cores)
         return Pair(trainer, worker, trains_first=gpu.trainer.runs == "first")
+
+    def runs_at(self, place: Place) -> bool:
+        return place in self.runs_in
 
 
 def _minimum(least: int, kind: str) -> str | None:
@@ -143,11 +152,11 @@ def _order(least: int, most: int) -> str | None:
     return f"{least} is more than max {most}" if least > most else None
 
 
-def _target(target: float | None, signal: str) -> str | None:
+def _target(target: float | str | None, signal: str) -> str | None:
     if signal == "demand" and target is not None:
         return "only the signal ratio has a target; demand asks for workers outright: remove the key"
     if signal == "ratio" and target is None:
-        return "missing: the signal ratio is steered to a target, usually 0.7"
+        return "missing: the signal ratio is steered to a target, usually 0.7, or auto"
     return None
 
 
@@ -162,6 +171,26 @@ def _longest_job(longest: float, mean: float) -> str | None:
 def _batch_signal(signal: str, kind: str) -> str | None:
     if kind == "batch" and signal == "ratio":
         return "ratio on class batch: work that waits keeps the ratio at 1 and the fleet at max; want demand"
+    return None
+
+
+def _pooled_signal(signal: str, kind: str) -> str | None:
+    if kind == "pooled" and signal == "ratio":
+        return (
+            "ratio on class pooled: its workers are busy with the queues of others too, so a ratio of one "
+            "queue says nothing; want demand"
+        )
+    return None
+
+
+def _worker_set(name: str | None, kind: str) -> str | None:
+    if kind == "pooled" and name is None:
+        return "missing: a filter of class pooled shares the workers of a set; want worker-set: NAME"
+    if kind != "pooled" and name is not None:
+        return (
+            f"{shown(name)} on class {kind}: only filters of class pooled share workers; remove the key, "
+            "or want class: pooled"
+        )
     return None
 
 
@@ -186,5 +215,7 @@ RULES = (
     Rule(("target", "signal"), _target),
     Rule(("longest-job-s", "service-s"), _longest_job),
     Rule(("signal", "class"), _batch_signal),
+    Rule(("signal", "class"), _pooled_signal),
+    Rule(("worker-set", "class"), _worker_set),
     Rule(("slo-s", "drain-s", "class"), _batch_slo),
 )

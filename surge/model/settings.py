@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from surge.model.base import DnsLabel, Rule, Seconds, Strict, problems_of
 from surge.model.problems import ProblemsError, joined, shown
+from surge.model.values import Place
 from surge.policy.gpu import Pool, pool_refusals
 from surge.policy.ports import BLOCK, HIGHEST, Ports
 from surge.policy.timescale import TimeScale
@@ -154,6 +155,11 @@ class Settings(Strict):
         if problems:
             raise ProblemsError(f"{joined((WHERE, *path))}: {text}" for path, text in problems)
         return cls.model_validate(given)
+
+    @property
+    def place(self) -> Place:
+        """Whose machines the stack runs on; a local one stands for our own."""
+        return "onprem" if self.stack_kind in {"local", "onprem"} else "cloud"
 
     @property
     def time_scale(self) -> TimeScale:

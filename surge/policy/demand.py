@@ -37,9 +37,9 @@ __all__ = [
 # Model seconds; a stack with compressed time divides them like everything else.
 WINDOWS_S = (5.0, 15.0, 60.0, 300.0)
 
-# Halfin & Whitt: P(wait) = 20 % at β = 1.06 and 50 % at 0.506. Somebody waits for the first two
-# classes; for a batch filter half of the requests may wait, its queue is its normal state.
-BETA = {"interactive": 1.06, "scale-to-zero": 1.06, "batch": 0.506}
+# Halfin & Whitt: P(wait) = 20 % at β = 1.06 and 50 % at 0.506. Somebody waits for all
+# but a batch filter: there half of the requests may wait, its queue is its normal state.
+BETA = {"interactive": 1.06, "scale-to-zero": 1.06, "pooled": 1.06, "batch": 0.506}
 
 VARIANCE = 1.5
 # How many deviations more the next shorter window must show, from long to short: the shorter it is,

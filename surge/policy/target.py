@@ -11,15 +11,18 @@ Source: Halfin & Whitt (1981) for β; the growth term is the same rule turned ar
 the exact answer for exponential service, and the tests hold the rule against it.
 """
 
-from math import exp, sqrt
+from math import exp, log, sqrt
 
 from surge.policy.demand import BETA
 
-__all__ = ["erlang_c", "servers_for", "target_ratio"]
+__all__ = ["GROWTH_PER_S", "automatic_target", "erlang_c", "servers_for", "target_ratio"]
 
 # HPA compares in thousandths and a worker is indivisible: below 0.35 a filter with one or two
 # workers would never scale in, above 0.95 one slow request blocks a scale-out.
 LOWEST, HIGHEST = 0.35, 0.95
+
+# The case study's spike: seven times the load within an hour.
+GROWTH_PER_S = log(7) / 3600
 
 
 def target_ratio(
@@ -37,6 +40,18 @@ def target_ratio(
         raise ValueError(f"{busy=}, {growth_per_s=}, {lead_s=}, {beta=}: want > 0, >= 0, >= 0, >= 0")
     target = exp(-growth_per_s * lead_s) / (1 + beta / sqrt(busy))
     return min(max(target, LOWEST), HIGHEST)
+
+
+def automatic_target(least: int, most: int, *, slots: int, lead_s: float, beta: float) -> float:
+    """Return the target of a filter of which only its size is known: `least` to `most` workers.
+
+    It is the one of a fleet in the middle, of √(least·most) workers: one number cannot suit all sizes, and
+    a smaller fleet keeps a little too few in hand, a larger one a little too many.
+    """
+    servers = slots * sqrt(max(1, least) * most)
+    # N = R + β·√R, solved for √R.
+    root = (sqrt(beta * beta + 4 * servers) - beta) / 2
+    return target_ratio(root * root, growth_per_s=GROWTH_PER_S, lead_s=lead_s, beta=beta)
 
 
 def erlang_c(servers: int, busy: float) -> float:

@@ -1,9 +1,10 @@
 """What a fleet needs on its broker: names, queues, dead letters, and the least rights of each role."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DEAD_LETTERS", "EVENT_QUEUES", "EXCHANGE", "VHOST", "of_filters", "users"]
+__all__ = ["DEAD_LETTERS", "EVENT_QUEUES", "EXCHANGE", "VHOST", "FilterQueue", "of_filters", "users"]
 
 VHOST = "surge"
 EXCHANGE = "filters"
@@ -15,7 +16,33 @@ EVENT_QUEUES = "surge-saturation"
 DELIVERY_LIMIT = 5
 
 
-def of_filters(queues: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True, kw_only=True)
+class FilterQueue:
+    """max_length: messages, more are refused. ttl_s: wall seconds a message may wait."""
+
+    name: str
+    delivery_limit: int = DELIVERY_LIMIT
+    max_length: int | None = None
+    ttl_s: float | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        # At-least-once dead lettering needs a queue that refuses publishes when full instead of
+        # dropping its head: nothing may vanish between the two queues.
+        arguments = {
+            "x-delivery-limit": self.delivery_limit,
+            "x-dead-letter-exchange": DEAD_LETTERS,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        if self.max_length is not None:
+            arguments["x-max-length"] = self.max_length
+        if self.ttl_s is not None:
+            arguments["x-message-ttl"] = max(1, round(1000 * self.ttl_s))
+        return arguments
+
+
+def of_filters(queues: Mapping[str, FilterQueue]) -> dict[str, list[dict[str, Any]]]:
     """Exchanges, queues and bindings of a fleet, as the management API names their fields.
 
     queues: the queue of each filter, by the filter's name, which is the routing key.
@@ -27,12 +54,15 @@ def of_filters(queues: Mapping[str, str]) -> dict[str, list[dict[str, Any]]]:
         ],
         "queues": [
             {"name": DEAD_LETTERS, "type": "quorum", "arguments": {}},
-            *({"name": queue, "type": "quorum", "arguments": _arguments()} for queue in queues.values()),
+            *(
+                {"name": queue.name, "type": "quorum", "arguments": queue.arguments}
+                for queue in queues.values()
+            ),
         ],
         "bindings": [
             {"source": DEAD_LETTERS, "destination": DEAD_LETTERS, "routing_key": ""},
             *(
-                {"source": EXCHANGE, "destination": queue, "routing_key": name}
+                {"source": EXCHANGE, "destination": queue.name, "routing_key": name}
                 for name, queue in queues.items()
             ),
         ],
@@ -58,14 +88,3 @@ RIGHTS: dict[str, dict[str, Any]] = {
         },
     },
 }
-
-
-def _arguments() -> dict[str, Any]:
-    # At-least-once dead lettering needs a queue that refuses publishes when full instead of
-    # dropping its head: nothing may vanish between the two queues.
-    return {
-        "x-delivery-limit": DELIVERY_LIMIT,
-        "x-dead-letter-exchange": DEAD_LETTERS,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }

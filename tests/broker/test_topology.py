@@ -16,6 +16,7 @@ from providers.surge.broker_resource import BrokerTopology
 from providers.surge.problems import ProblemError
 from providers.surge.provider import Work
 from providers.surge.values import plain, wrap
+from surge.policy.topology import FilterQueue
 
 pytestmark = pytest.mark.broker
 
@@ -154,3 +155,16 @@ def test_a_wrong_password_is_one_clear_line(node):
 def test_refresh_with_the_broker_down_is_drift_and_no_failure():
     state = {**inputs(management_url="http://127.0.0.1:23399"), "vhost_made": wrap(True), "missing": wrap([])}
     assert plain(BrokerTopology().read("surge", state)["missing"]) == ["broker does not answer"]
+
+
+def test_a_filters_queue_options_are_taken_and_read_back_as_they_are(node):
+    options = FilterQueue(name="q", delivery_limit=3, max_length=1000, ttl_s=0.5)
+    queues = [{"name": "q", "type": "quorum", "arguments": options.arguments}]
+    wanted = inputs(vhost="options", queues=queues, exchanges=[{"name": "filters", "type": "direct"}])
+    topology = BrokerTopology()
+    _, state = topology.create("topology", wanted, work())
+    assert plain(topology.read("options", state)["missing"]) == []
+    assert topology.diff(state, wanted).changes is False
+    seen = api("GET", "queues/options/q")["arguments"]
+    assert (seen["x-delivery-limit"], seen["x-max-length"], seen["x-message-ttl"]) == (3, 1000, 500)
+    topology.delete("options", state)

@@ -1,13 +1,16 @@
 import json
-from pathlib import Path
+import posixpath
+from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
 from hypothesis import given, settings
-from hypothesis.strategies import binary, permutations, randoms
+from hypothesis.strategies import binary, permutations, randoms, text
+from pydantic import TypeAdapter, ValidationError
 
 from surge.model import Catalogue, ProblemsError, Settings
 from surge.model.schema import FILE, rendered
+from surge.model.values import ModelReference
 from surge.policy.gpu import Fraction, Pair, Whole
 
 ROOT = Path(__file__).parents[2]
@@ -19,6 +22,11 @@ def parsed(folder: Path, text: str) -> Catalogue:
     file = folder / "filters.yaml"
     file.write_text(text)
     return Catalogue.read(file)
+
+
+def filters(**entries: dict) -> str:
+    usual = {"image": IMAGE, "service-s": 2, "min": 1, "max": 2, "longest-job-s": 9, "owner": "me"}
+    return yaml.safe_dump({"filters": {name: {**usual, **entry} for name, entry in entries.items()}})
 
 
 @pytest.mark.parametrize("stack", ["local", "onprem", "aws"])
@@ -88,6 +96,49 @@ def test_a_filter_says_what_it_leaves_out_by_the_documented_defaults(tmp_path: P
     [each] = parsed(tmp_path, text).filters
     assert (each.slots, each.warmup_s, each.gpus, each.signal, each.target) == (1, 60, 1, "demand", None)
     assert (each.slo_s, each.drain_s, each.queue, each.service_class) == (60, 60, "filter.a", "interactive")
+
+
+@pytest.mark.parametrize(
+    "reference", ["nas://models/ghibli", "nas://models/a/b-2/c_3", "s3://models.eu/ghibli/v2.safetensors"]
+)
+def test_a_model_is_a_folder_on_a_share_or_an_object_in_a_bucket(tmp_path: Path, reference: str):
+    assert parsed(tmp_path, filters(a={"model": reference}))["a"].model == reference
+
+
+@given(reference=text(max_size=40).map("nas://models/".__add__))
+def test_no_accepted_model_reference_leaves_its_store(reference: str):
+    try:
+        seen = TypeAdapter(ModelReference).validate_python(reference)
+    except ValidationError:
+        return
+    assert seen == reference
+    assert reference.isprintable()
+    assert PurePosixPath(posixpath.normpath("/models/" + reference[13:])).is_relative_to("/models")
+
+
+def test_a_filter_runs_on_all_machines_unless_it_says_where(tmp_path: Path):
+    catalogue = parsed(tmp_path, filters(a={}, b={"runs-in": ["cloud"]}, c={"runs-in": ["onprem", "cloud"]}))
+    assert [each.name for each in catalogue.filters if each.runs_at("onprem")] == ["a", "c"]
+    assert all(each.runs_at("cloud") for each in catalogue.filters)
+    assert catalogue["c"].runs_in == catalogue["a"].runs_in
+
+
+def test_pooled_filters_with_equal_workers_make_a_set_that_counts_once(tmp_path: Path):
+    pooled = {"class": "pooled", "worker-set": "warm", "min": 5, "max": 8}
+    file = tmp_path / "filters.yaml"
+    file.write_text(filters(a=pooled, b={**pooled, "service-s": 3}, c={"max": 3}))
+    eight_gpus = Settings.parse({"stack-kind": "local", "cluster": {"name": "one", "nodes": 1}})
+    assert [each.worker_set for each in Catalogue.read(file, eight_gpus).filters] == ["warm", "warm", None]
+    file.write_text(filters(a=pooled, b={**pooled, "worker-set": "other"}))
+    with pytest.raises(ProblemsError, match="the minimums of all filters need 10 GPUs"):
+        Catalogue.read(file, eight_gpus)
+
+
+def test_what_runs_elsewhere_needs_no_room_here(tmp_path: Path):
+    file = tmp_path / "filters.yaml"
+    file.write_text(filters(a={"max": 500, "runs-in": ["cloud"]}))
+    local = Settings.parse({"stack-kind": "local", "cluster": {"name": "one", "nodes": 1}})
+    assert Catalogue.read(file, local)["a"].max == 500
 
 
 def test_filters_are_frozen(tmp_path: Path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers
 
 from surge.policy.demand import staffed
-from surge.policy.target import erlang_c, servers_for, target_ratio
+from surge.policy.target import automatic_target, erlang_c, servers_for, target_ratio
 
 busy = floats(0.1, 5_000)
 growth = floats(0, 0.02)
@@ -26,6 +26,22 @@ def test_faster_growth_never_raises_the_target(busy, growth, lead):
 @given(busy, growth, lead)
 def test_the_target_is_one_that_hpa_can_steer_to(busy, growth, lead):
     assert 0.35 <= target_ratio(busy, growth_per_s=growth, lead_s=lead) <= 0.95
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "expected"),
+    [(1, 1, 0.35), (0, 4, 0.464), (1, 20, 0.588), (10, 110, 0.804), (500, 2_000, 0.934)],
+)
+def test_a_target_by_size_alone_rises_with_the_size(least, most, expected):
+    found = automatic_target(least, most, slots=1, lead_s=63, beta=1.06)
+    assert found == pytest.approx(expected, abs=1e-3)
+
+
+@given(integers(0, 50), integers(51, 5_000), integers(1, 64))
+def test_a_target_by_size_leaves_the_square_root_in_hand_at_that_size(least, most, slots):
+    target = automatic_target(least, most, slots=slots, lead_s=0, beta=1.06)
+    busy = target * slots * (max(1, least) * most) ** 0.5
+    assert target in {0.35, 0.95} or busy / target == pytest.approx(busy + 1.06 * busy**0.5)
 
 
 @pytest.mark.parametrize("mean_busy", [0, -1, float("nan")])
