@@ -2,6 +2,7 @@
 
 import pulumi_kubernetes as k8s
 
+from components.filter_service.placement import placed
 from components.filter_service.shared import Shared
 from components.gpu_shape import UNPRIVILEGED, GpuPart
 from surge.model import Filter
@@ -22,7 +23,7 @@ def pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDi
             *gpu.volumes,
         ],
     }
-    return gpu.placed(spec)
+    return placed(spec, item, shared, gpu)
 
 
 def simulation(item: Filter, shared: Shared) -> dict[str, str]:

@@ -26,7 +26,8 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
             slots=item.slots,
             drain_s=item.drain_s,
         )
-        behavior = scaling.ratio_behavior(shared.scale)
+        tolerance = scaling.hpa_tolerance(item.target, shared.cluster.version)
+        behavior = scaling.ratio_behavior(shared.scale, tolerance)
     return {
         "scaleTargetRef": {"name": item.name},
         "minReplicaCount": item.min,

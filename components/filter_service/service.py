@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_kubernetes as k8s
 
+from components.filter_service.placement import labels_of, pod_labels
 from components.filter_service.pod import pod, simulation
 from components.filter_service.scaling import scaled_object
 from components.filter_service.shared import Shared
@@ -34,25 +35,24 @@ class FilterService(pulumi.ComponentResource):
     ) -> None:
         super().__init__("surge:fleet:FilterService", name, None, opts)
         shared = args.shared
-        labels = {"surge.dev/filter": name}
         gpu = gpu_part(args.filter, shared.cluster.node_pools)
         metadata: k8s.meta.v1.ObjectMetaArgsDict = {
             "name": name,
             "namespace": shared.namespace,
-            "labels": {**labels, "surge.dev/class": args.filter.service_class},
+            "labels": labels_of(args.filter),
         }
         self.workers = k8s.apps.v1.Deployment(
             name,
             metadata=metadata,
             spec={
-                "selector": {"match_labels": labels},
+                "selector": {"match_labels": {"surge.dev/filter": name}},
                 "strategy": {
                     "type": "RollingUpdate",
                     "rolling_update": {"max_unavailable": 0, "max_surge": "25%"},
                 },
                 "template": {
                     "metadata": {
-                        "labels": {**labels, **gpu.labels},
+                        "labels": {**labels_of(args.filter), **pod_labels(args.filter, shared, gpu)},
                         "annotations": {**simulation(args.filter, shared), **gpu.annotations},
                     },
                     "spec": pod(args.filter, shared, gpu),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from components.clusters.outputs import ClusterOutputs
 from components.saturation import SaturationOutputs
-from surge.model import Filter
+from surge.model import Filter, Workers
 from surge.policy.timescale import TimeScale
 
 __all__ = ["Shared"]
@@ -24,6 +24,7 @@ class Shared:
     priority: int
     scale: TimeScale
     simulated: bool
+    workers: Workers
 
     def grace_s(self, item: Filter) -> int:
         """Wall seconds that a worker of `item` has from SIGTERM to its end."""
