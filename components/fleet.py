@@ -8,9 +8,9 @@ import pulumi_kubernetes as k8s
 
 from components.broker import BrokerOutputs
 from components.clusters.outputs import ClusterOutputs
-from components.filter_service import FilterService, FilterServiceArgs, Shared
+from components.filter_service import FilterService, FilterServiceArgs, Shared, disruption_budgets
 from components.saturation import SaturationOutputs
-from surge.model import Filter
+from surge.model import Filter, Workers
 from surge.policy.timescale import TimeScale
 
 __all__ = ["NAMESPACE", "Fleet", "FleetArgs"]
@@ -23,7 +23,7 @@ BROKER_SECRET = "broker"  # noqa: S105 -- the name of a Secret, not a secret
 class FleetArgs:
     """priority: of this cluster's consumers; the broker serves the highest first.
 
-    simulated: the GPU work is the lab's, and takes the catalogue's times.
+    simulated: the GPU work is the lab's, and takes the catalogue's times. workers: what every pod says.
     ready: what must serve before workers are made.
     """
 
@@ -34,6 +34,7 @@ class FleetArgs:
     priority: int
     scale: TimeScale
     simulated: bool
+    workers: Workers
     ready: Sequence[pulumi.Resource]
 
 
@@ -41,7 +42,9 @@ class Fleet(pulumi.ComponentResource):
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("surge:fleet:Fleet", name, None, opts)
         namespace = k8s.core.v1.Namespace(
-            f"{name}-{NAMESPACE}", metadata={"name": NAMESPACE}, opts=args.cluster.child_of(self)
+            f"{name}-{NAMESPACE}",
+            metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+            opts=args.cluster.child_of(self),
         )
         secret = k8s.core.v1.Secret(
             f"{name}-{BROKER_SECRET}",
@@ -57,6 +60,13 @@ class Fleet(pulumi.ComponentResource):
             priority=args.priority,
             scale=args.scale,
             simulated=args.simulated,
+            workers=args.workers,
+        )
+        disruption_budgets(
+            name,
+            {item.service_class for item in args.filters},
+            NAMESPACE,
+            opts=args.cluster.child_of(self, [namespace]),
         )
         # Handed down by hand: depends_on of a component does not reach its children.
         waits = [namespace, secret, *args.ready]

@@ -94,6 +94,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             priority=OWN_GPUS,
             scale=settings.time_scale,
             simulated=True,
+            workers=settings.workers,
             ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
     )

@@ -22,6 +22,9 @@ __all__ = ["LocalCluster", "LocalClusterArgs"]
 
 STAGES = Path(__file__).with_name("kwok_stages.yaml")
 
+# Of toolchain/kubernetes.
+VERSION = (1, 36)
+
 # The HPA's own default; every ScaledObject states its window, this one is for HPAs of others.
 DOWN_WINDOW_S = 300
 
@@ -78,6 +81,7 @@ class LocalCluster(pulumi.ComponentResource):
             storage_class=None,
             load_balancer_address="127.0.0.1",
             lifeline=self.etcd,
+            version=VERSION,
         )
         self.register_outputs({"kubeconfig": self.kubeconfig})
 
@@ -196,12 +200,14 @@ class LocalCluster(pulumi.ComponentResource):
 
     def _nodes(self, depends_on: Sequence[pulumi.Resource]) -> list[k8s.core.v1.Node]:
         return [
-            self._node(f"{pool.name}-{number}", pool, depends_on)
+            self._node(f"{pool.name}-{number}", pool, node_pool.zone(number), depends_on)
             for pool in self._args.pools
             for number in range(pool.nodes)
         ]
 
-    def _node(self, name: str, pool: Pool, depends_on: Sequence[pulumi.Resource]) -> k8s.core.v1.Node:
+    def _node(
+        self, name: str, pool: Pool, zone: str, depends_on: Sequence[pulumi.Resource]
+    ) -> k8s.core.v1.Node:
         return k8s.core.v1.Node(
             f"{self._name}-{name}",
             metadata={
@@ -209,6 +215,7 @@ class LocalCluster(pulumi.ComponentResource):
                 "labels": {
                     "kubernetes.io/hostname": name,
                     "kubernetes.io/os": "linux",
+                    node_pool.ZONE: zone,
                     **node_pool.labels(pool),
                 },
                 "annotations": node_pool.annotations(name, pool),

@@ -7,9 +7,11 @@ import pulumi_kubernetes as k8s
 from components.clusters.outputs import NodePool
 from surge.policy.gpu import Pool
 
-__all__ = ["annotations", "labels", "outputs", "taint"]
+__all__ = ["ZONE", "annotations", "labels", "outputs", "taint", "zone"]
 
 POOL = "surge.dev/pool"
+ZONE = "topology.kubernetes.io/zone"
+ZONES = 3
 
 
 def outputs(pool: Pool) -> NodePool:
@@ -17,8 +19,16 @@ def outputs(pool: Pool) -> NodePool:
         {"key": POOL, "operator": "Equal", "value": pool.name, "effect": "NoSchedule"}
     ]
     return NodePool(
-        pool=pool, labels={POOL: pool.name}, tolerations=() if pool.kind == "whole" else tolerations
+        pool=pool,
+        labels={POOL: pool.name},
+        tolerations=() if pool.kind == "whole" else tolerations,
+        zoned=True,
     )
+
+
+def zone(number: int) -> str:
+    """The zone of a pool's node by its number: as in a cloud, a pool lies in several."""
+    return f"local-{'abc'[number % ZONES]}"
 
 
 def labels(pool: Pool) -> dict[str, str]:

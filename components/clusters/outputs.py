@@ -16,12 +16,14 @@ class NodePool:
     """Nodes of one kind, and what a pod must say to land on them.
 
     scheduler: who puts pods on its cards; None for the cluster's own scheduler.
+    zoned: every node says which zone it is in.
     """
 
     pool: Pool
     labels: Mapping[str, str]
     tolerations: Sequence[k8s.core.v1.TolerationArgsDict] = ()
     scheduler: str | None = None
+    zoned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class ClusterOutputs:
 
     ready: resources without which nothing can be scheduled; what needs running pods depends on them.
     lifeline: when this one goes, every object on the cluster is gone with it.
+    version: of its API server, as far as it is known; what came with a later one is not used.
     """
 
     name: str
@@ -40,6 +43,7 @@ class ClusterOutputs:
     storage_class: str | None
     load_balancer_address: str
     lifeline: pulumi.Resource
+    version: tuple[int, int] = (1, 34)
 
     def child_of(
         self, parent: pulumi.Resource, depends_on: Sequence[pulumi.Resource] = ()

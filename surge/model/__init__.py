@@ -4,6 +4,7 @@ from surge.model.catalogue import Catalogue
 from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
 from surge.model.settings import Broker, Cluster, Prometheus, Saturation, Settings
+from surge.model.workers import Workers
 
 __all__ = [
     "Broker",
@@ -14,4 +15,5 @@ __all__ = [
     "Prometheus",
     "Saturation",
     "Settings",
+    "Workers",
 ]

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from surge.model.base import DnsLabel, Rule, Seconds, Strict, problems_of
 from surge.model.problems import ProblemsError, joined, shown
 from surge.model.values import Place
+from surge.model.workers import Workers
 from surge.policy.gpu import Pool, pool_refusals
 from surge.policy.ports import BLOCK, HIGHEST, Ports
 from surge.policy.timescale import TimeScale
@@ -142,6 +143,7 @@ class Settings(Strict):
     broker: Broker = Broker()
     saturation: Saturation = Saturation()
     prometheus: Prometheus = Prometheus()
+    workers: Workers = Workers()
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any] | None) -> Self:

@@ -13,6 +13,7 @@ __all__ = [
     "demand_behavior",
     "demand_triggers",
     "fallback",
+    "hpa_tolerance",
     "ratio_behavior",
     "ratio_triggers",
     "to_zero",
@@ -21,6 +22,11 @@ __all__ = [
 PERIOD_S = 15
 RATIO_DOWN_WINDOW_S = 300
 DEMAND_DOWN_WINDOW_S = 180
+
+# In HPAs since Kubernetes 1.35 without a feature gate. An older API server drops the field, and KEDA
+# would write it again and again.
+TOLERANCE_SINCE = (1, 35)
+USUAL_TOLERANCE = 0.1
 
 # A worker that went must warm up for a minute to come back: KEDA's jump to zero ignores the
 # HPA's windows, so it must come after their tail.
@@ -74,11 +80,22 @@ def demand_behavior(scale: TimeScale) -> dict[str, Any]:
     }
 
 
-def ratio_behavior(scale: TimeScale) -> dict[str, Any]:
+def hpa_tolerance(target: float, version: tuple[int, int]) -> str | None:
+    """How far above `target` a ratio may be before the HPA acts; None for the HPA's own tenth.
+
+    A ratio ends at 1, so from a target of 0.91 on a tenth above it is never reached: then it is half
+    the way. version: of the API server, which may not have the field.
+    """
+    room = (1 / target - 1) / 2
+    return None if version < TOLERANCE_SINCE or room >= USUAL_TOLERANCE else f"{room:.3f}"
+
+
+def ratio_behavior(scale: TimeScale, tolerance: str | None = None) -> dict[str, Any]:
     """The HPA's own defaults, which the case study's clusters run with."""
     period = scale.whole(PERIOD_S)
     return {
         "scaleUp": {
+            **({} if tolerance is None else {"tolerance": tolerance}),
             "stabilizationWindowSeconds": 0,
             "selectPolicy": "Max",
             "policies": [_policy("Percent", 100, period), _policy("Pods", 4, period)],

@@ -1,0 +1,8 @@
+"""One filter on one cluster: its workers, and what sizes them."""
+
+from components.filter_service.classes import disruption_budgets
+from components.filter_service.scaling import scaled_object
+from components.filter_service.service import FilterService, FilterServiceArgs
+from components.filter_service.shared import Shared
+
+__all__ = ["FilterService", "FilterServiceArgs", "Shared", "disruption_budgets", "scaled_object"]

@@ -1,0 +1,32 @@
+"""What the filters of a class share on a cluster, made once."""
+
+from collections.abc import Iterable
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from surge.policy.disruption import MAX_UNAVAILABLE
+
+__all__ = ["disruption_budgets"]
+
+
+def disruption_budgets(
+    name: str, classes: Iterable[str], namespace: str, *, opts: pulumi.ResourceOptions
+) -> list[k8s.policy.v1.PodDisruptionBudget]:
+    """One budget for all workers of a class.
+
+    A worker that is not Ready serves nobody, so it may always go: a drain never waits for a warm-up.
+    """
+    return [
+        k8s.policy.v1.PodDisruptionBudget(
+            f"{name}-{kind}",
+            metadata={"name": kind, "namespace": namespace, "labels": {"surge.dev/class": kind}},
+            spec={
+                "max_unavailable": MAX_UNAVAILABLE[kind],
+                "selector": {"match_labels": {"surge.dev/class": kind}},
+                "unhealthy_pod_eviction_policy": "AlwaysAllow",
+            },
+            opts=opts,
+        )
+        for kind in sorted(classes)
+    ]

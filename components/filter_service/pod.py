@@ -1,0 +1,68 @@
+"""A worker's pod: its containers, probes, environment and volumes."""
+
+import pulumi_kubernetes as k8s
+
+from components.filter_service.placement import placed
+from components.filter_service.shared import Shared
+from components.gpu_shape import UNPRIVILEGED, GpuPart
+from surge.model import Filter
+
+__all__ = ["pod", "simulation"]
+
+PROBE_PORT = 8080
+
+
+def pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
+    spec: k8s.core.v1.PodSpecArgsDict = {
+        "termination_grace_period_seconds": shared.grace_s(item),
+        "automount_service_account_token": False,
+        "security_context": {"run_as_non_root": True, "seccomp_profile": {"type": "RuntimeDefault"}},
+        "containers": [_worker(item, shared, gpu), *gpu.beside],
+        "volumes": [
+            {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}},
+            *gpu.volumes,
+        ],
+    }
+    return placed(spec, item, shared, gpu)
+
+
+def simulation(item: Filter, shared: Shared) -> dict[str, str]:
+    """How long a simulated worker takes, in wall seconds; nothing where work is real."""
+    if not shared.simulated:
+        return {}
+    return {
+        "lab.surge.dev/service-s": f"{shared.scale.wall(item.service_s):.6g}",
+        "lab.surge.dev/warmup-s": f"{shared.scale.wall(item.warmup_s):.6g}",
+        "lab.surge.dev/longest-job-s": f"{shared.scale.wall(item.longest_job_s):.6g}",
+    }
+
+
+def _worker(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.ContainerArgsDict:
+    environment = {
+        "SURGE_FILTER": item.name,
+        "SURGE_QUEUE": item.queue,
+        "SURGE_SLOTS": str(item.slots),
+        "SURGE_PRIORITY": str(shared.priority),
+        "SURGE_GRACE_S": str(shared.grace_s(item)),
+        "SURGE_AMQP_URL_FILE": "/etc/surge/broker/url",
+    }
+    return {
+        "name": "worker",
+        "image": item.image,
+        "env": [{"name": key, "value": value} for key, value in environment.items()],
+        "ports": [{"name": "probes", "container_port": PROBE_PORT}],
+        # Warm-up may take as long as it takes; three times the catalogue's figure is a fault.
+        "startup_probe": {
+            "http_get": {"path": "/readyz", "port": "probes"},
+            "period_seconds": 1,
+            "failure_threshold": 3 * shared.scale.whole(item.warmup_s),
+        },
+        "readiness_probe": {"http_get": {"path": "/readyz", "port": "probes"}, "period_seconds": 2},
+        "liveness_probe": {"http_get": {"path": "/healthz", "port": "probes"}, "period_seconds": 10},
+        "resources": {"limits": dict(gpu.limits)},
+        "security_context": UNPRIVILEGED,
+        "volume_mounts": [
+            {"name": "broker", "mount_path": "/etc/surge/broker", "read_only": True},
+            *gpu.mounts,
+        ],
+    }
