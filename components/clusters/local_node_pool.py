@@ -1,18 +1,23 @@
 """The simulated nodes of a pool: what they are called, what they keep away, what they claim to have."""
 
 import json
+from collections.abc import Sequence
 
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import NodePool
 from surge.policy.gpu import Pool
 
-__all__ = ["annotations", "labels", "outputs", "taint"]
+__all__ = ["annotations", "by_name", "labels", "taint"]
 
 POOL = "surge.dev/pool"
 
 
-def outputs(pool: Pool) -> NodePool:
+def by_name(pools: Sequence[Pool]) -> dict[str, NodePool]:
+    return {pool.name: _outputs(pool) for pool in pools}
+
+
+def _outputs(pool: Pool) -> NodePool:
     tolerations: list[k8s.core.v1.TolerationArgsDict] = [
         {"key": POOL, "operator": "Equal", "value": pool.name, "effect": "NoSchedule"}
     ]

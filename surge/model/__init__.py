@@ -3,15 +3,18 @@
 from surge.model.catalogue import Catalogue
 from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
-from surge.model.settings import Broker, Cluster, Prometheus, Saturation, Settings
+from surge.model.settings import Broker, Cluster, Fleet, Prometheus, Saturation, Settings
+from surge.model.shard import Shard
 
 __all__ = [
     "Broker",
     "Catalogue",
     "Cluster",
     "Filter",
+    "Fleet",
     "ProblemsError",
     "Prometheus",
     "Saturation",
     "Settings",
+    "Shard",
 ]
