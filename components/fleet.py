@@ -1,6 +1,6 @@
-"""Every filter of the catalogue on one cluster."""
+"""The filters of one stack on its cluster, and what they share there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -10,35 +10,29 @@ from components.broker import BrokerOutputs
 from components.clusters.outputs import ClusterOutputs
 from components.filter_service import FilterService, FilterServiceArgs, Shared, disruption_budgets
 from components.saturation import SaturationOutputs
-from surge.model import Filter, Workers
-from surge.policy.timescale import TimeScale
+from surge.model import Filter, Settings
 
-__all__ = ["NAMESPACE", "Fleet", "FleetArgs"]
+__all__ = ["NAMESPACE", "Fleet", "FleetArgs", "filter_services", "shared_by"]
 
 NAMESPACE = "filters"
 BROKER_SECRET = "broker"  # noqa: S105 -- the name of a Secret, not a secret
 
+# Own GPUs first: the broker serves consumers of the highest priority as long as they have room.
+OWN_GPUS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """priority: of this cluster's consumers; the broker serves the highest first.
-
-    simulated: the GPU work is the lab's, and takes the catalogue's times. workers: what every pod says.
-    ready: what must serve before workers are made.
-    """
+    """filters: all that run here, in whatever stack their services are."""
 
     cluster: ClusterOutputs
     broker: BrokerOutputs
-    saturation: SaturationOutputs
     filters: Sequence[Filter]
-    priority: int
-    scale: TimeScale
-    simulated: bool
-    workers: Workers
-    ready: Sequence[pulumi.Resource]
 
 
 class Fleet(pulumi.ComponentResource):
+    """What all filters of a cluster share, whichever stack they are in. ready: what they need of it."""
+
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("surge:fleet:Fleet", name, None, opts)
         namespace = k8s.core.v1.Namespace(
@@ -52,30 +46,37 @@ class Fleet(pulumi.ComponentResource):
             string_data={"url": args.broker.urls["worker"]},
             opts=args.cluster.child_of(self, [namespace]),
         )
-        shared = Shared(
-            cluster=args.cluster,
-            saturation=args.saturation,
-            namespace=NAMESPACE,
-            broker_secret=BROKER_SECRET,
-            priority=args.priority,
-            scale=args.scale,
-            simulated=args.simulated,
-            workers=args.workers,
-        )
         disruption_budgets(
             name,
             {item.service_class for item in args.filters},
             NAMESPACE,
             opts=args.cluster.child_of(self, [namespace]),
         )
-        # Handed down by hand: depends_on of a component does not reach its children.
-        waits = [namespace, secret, *args.ready]
-        self.services = {
-            item.name: FilterService(
-                item.name,
-                FilterServiceArgs(filter=item, shared=shared, depends_on=waits),
-                opts=pulumi.ResourceOptions(parent=self),
-            )
-            for item in args.filters
-        }
+        self.ready: Sequence[pulumi.Resource] = [namespace, secret]
         self.register_outputs({})
+
+
+def shared_by(settings: Settings, cluster: ClusterOutputs, saturation: SaturationOutputs) -> Shared:
+    """What a stack with these settings tells each of its filters."""
+    return Shared(
+        cluster=cluster,
+        saturation=saturation,
+        namespace=NAMESPACE,
+        broker_secret=BROKER_SECRET,
+        priority=OWN_GPUS,
+        scale=settings.time_scale,
+        simulated=settings.stack_kind == "local",
+        workers=settings.workers,
+    )
+
+
+def filter_services(
+    filters: Sequence[Filter], shared: Shared, ready: Sequence[pulumi.Resource] = ()
+) -> Mapping[str, FilterService]:
+    """A service per filter, each a child of the stack itself: so `pulumi state move` takes it from one stack
+    to another and its URN changes in the stack's name alone. ready: what must serve before workers are made.
+    """
+    return {
+        item.name: FilterService(item.name, FilterServiceArgs(filter=item, shared=shared, depends_on=ready))
+        for item in filters
+    }

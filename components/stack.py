@@ -8,31 +8,40 @@ import pulumi
 from components.broker import BrokerOutputs, LocalBroker, LocalBrokerArgs
 from components.clusters.local import LocalCluster, LocalClusterArgs
 from components.clusters.local_workers import LocalWorkers, LocalWorkersArgs
-from components.fleet import NAMESPACE, Fleet, FleetArgs
+from components.fleet import NAMESPACE, Fleet, FleetArgs, filter_services, shared_by
 from components.platform.gpu_guard import GpuGuard, GpuGuardArgs
 from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
 from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
-from surge.model import Catalogue, Filter, Settings
+from components.shard import build_shard
+from surge.model import Catalogue, Filter, Settings, Shard
 
 __all__ = ["NotAvailableError", "build"]
-
-# Own GPUs first: the broker serves consumers of the highest priority as long as they have room.
-OWN_GPUS = 10
 
 
 class NotAvailableError(Exception):
     """The settings name a kind of stack that this version cannot build."""
 
 
-def build(settings: Settings, catalogue: Catalogue, *, root: Path) -> None:
+def build(
+    settings: Settings,
+    catalogue: Catalogue,
+    *,
+    root: Path,
+    shards: int = 1,
+    shard: Shard | None = None,
+) -> None:
     """Declare every resource of the stack and export its outputs. root: the checkout's folder.
 
-    Raises NotAvailableError for kinds of stacks that are not there yet.
+    shards: stacks that hold the filters' services; 1 is this one, with more it has all but those.
+    shard: build this shard, and nothing else. Raises NotAvailableError for kinds that are not there yet.
     """
     if settings.stack_kind != "local":
         raise NotAvailableError(MISSING[settings.stack_kind])
-    _local(settings, catalogue, root)
+    if shard is not None:
+        build_shard(settings, catalogue, shard)
+    else:
+        _local(settings, catalogue, root, shards)
 
 
 MISSING = {
@@ -45,7 +54,7 @@ MISSING = {
 }
 
 
-def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
+def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) -> None:
     name = settings.cluster.name
     here = [item for item in catalogue.filters if item.runs_at(settings.place)]
     cluster = LocalCluster(name, _local_cluster(settings, root))
@@ -84,22 +93,33 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path) -> None:
             host=host, cluster=outputs, namespace=NAMESPACE, depends_on=[broker.outputs.topology]
         ),
     )
-    Fleet(
-        name,
-        FleetArgs(
-            cluster=outputs,
-            broker=broker.outputs,
-            saturation=saturation.outputs,
-            filters=here,
-            priority=OWN_GPUS,
-            scale=settings.time_scale,
-            simulated=True,
-            workers=settings.workers,
-            ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
-        ),
-    )
+    fleet = Fleet(name, FleetArgs(cluster=outputs, broker=broker.outputs, filters=here))
+    if shards == 1:
+        filter_services(
+            here,
+            shared_by(settings, outputs, saturation.outputs),
+            ready=[
+                *fleet.ready,
+                *outputs.ready,
+                *guard.ready,
+                *keda.ready,
+                *saturation.outputs.ready,
+                workers.process,
+            ],
+        )
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
     _export_access(broker.outputs, saturation.outputs, prometheus)
+    pulumi.export(
+        "fleet",
+        {
+            "shards": shards,
+            "saturation": {
+                "url": saturation.outputs.url,
+                "authentication": saturation.outputs.authentication,
+                "auth-modes": saturation.outputs.auth_modes,
+            },
+        },
+    )
     pulumi.export("filters", {item.name: _summary(item) for item in here})
     pulumi.export("time_factor", settings.time_factor)
     pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)

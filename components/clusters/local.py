@@ -10,7 +10,7 @@ import pulumi_kubernetes as k8s
 from components.clusters import local_node_pool as node_pool
 from components.clusters.local_host import LocalHost
 from components.clusters.local_pki import LocalPki
-from components.clusters.outputs import ClusterOutputs
+from components.clusters.outputs import ClusterOutputs, kubernetes_provider
 from components.rbac import Rule, cluster_role
 from providers.surge.resources import Process, Ready
 from surge.policy import control_plane
@@ -69,7 +69,7 @@ class LocalCluster(pulumi.ComponentResource):
         self.etcd = self._etcd()
         self.apiserver = self._apiserver()
         self.kubeconfig = pki.kubeconfig(pki.user("admin", "admin", groups=["system:masters"]))
-        self.kubernetes = self._kubernetes_provider()
+        self.kubernetes = kubernetes_provider(name, self.kubeconfig, self._child([self.apiserver]))
         controllers = [self._controller_manager(), self._scheduler(), self._kwok()]
         self.nodes = self._nodes(depends_on=controllers)
         self.outputs = ClusterOutputs(
@@ -77,7 +77,7 @@ class LocalCluster(pulumi.ComponentResource):
             kubeconfig=self.kubeconfig,
             kubernetes=self.kubernetes,
             ready=[*controllers, *self.nodes],
-            node_pools={pool.name: node_pool.outputs(pool) for pool in args.pools},
+            node_pools=node_pool.by_name(args.pools),
             storage_class=None,
             load_balancer_address="127.0.0.1",
             lifeline=self.etcd,
@@ -119,18 +119,6 @@ class LocalCluster(pulumi.ComponentResource):
             ready=Ready(http=f"https://127.0.0.1:{self.host.ports.apiserver}/readyz", ca_file="{dir}/ca.crt"),
             stop_timeout_s=70,
             opts=self._child([self.etcd]),
-        )
-
-    def _kubernetes_provider(self) -> k8s.Provider:
-        return k8s.Provider(
-            f"{self._name}-kubernetes",
-            kubeconfig=self.kubeconfig,
-            cluster_identifier=self._name,
-            # A Secret that changes is updated in place, as workers have it mounted.
-            enable_secret_mutable=True,
-            # `pulumi refresh` must find a killed API server, not fail on it.
-            skip_update_unreachable=True,
-            opts=self._child([self.apiserver]),
         )
 
     def _controller_manager(self) -> Process:

@@ -1,20 +1,25 @@
 """The simulated nodes of a pool: what they are called, what they keep away, what they claim to have."""
 
 import json
+from collections.abc import Sequence
 
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import NodePool
 from surge.policy.gpu import Pool
 
-__all__ = ["ZONE", "annotations", "labels", "outputs", "taint", "zone"]
+__all__ = ["ZONE", "annotations", "by_name", "labels", "taint", "zone"]
 
 POOL = "surge.dev/pool"
 ZONE = "topology.kubernetes.io/zone"
 ZONES = 3
 
 
-def outputs(pool: Pool) -> NodePool:
+def by_name(pools: Sequence[Pool]) -> dict[str, NodePool]:
+    return {pool.name: _outputs(pool) for pool in pools}
+
+
+def _outputs(pool: Pool) -> NodePool:
     tolerations: list[k8s.core.v1.TolerationArgsDict] = [
         {"key": POOL, "operator": "Equal", "value": pool.name, "effect": "NoSchedule"}
     ]

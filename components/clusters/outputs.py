@@ -8,7 +8,7 @@ import pulumi_kubernetes as k8s
 
 from surge.policy.gpu import Pool
 
-__all__ = ["ClusterOutputs", "NodePool"]
+__all__ = ["ClusterOutputs", "NodePool", "kubernetes_provider"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class ClusterOutputs:
     """kubernetes: the provider that every object on this cluster is given.
 
     ready: resources without which nothing can be scheduled; what needs running pods depends on them.
-    lifeline: when this one goes, every object on the cluster is gone with it.
+    lifeline: when this one goes, every object on the cluster is gone with it; None in another stack.
     version: of its API server, as far as it is known; what came with a later one is not used.
     """
 
@@ -42,7 +42,7 @@ class ClusterOutputs:
     node_pools: Mapping[str, NodePool]
     storage_class: str | None
     load_balancer_address: str
-    lifeline: pulumi.Resource
+    lifeline: pulumi.Resource | None
     version: tuple[int, int] = (1, 34)
 
     def child_of(
@@ -52,3 +52,19 @@ class ClusterOutputs:
         return pulumi.ResourceOptions(
             parent=parent, provider=self.kubernetes, depends_on=list(depends_on), deleted_with=self.lifeline
         )
+
+
+def kubernetes_provider(
+    name: str, kubeconfig: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+) -> k8s.Provider:
+    """The provider for objects on cluster `name`: the same in every stack, so that they can be moved."""
+    return k8s.Provider(
+        f"{name}-kubernetes",
+        kubeconfig=kubeconfig,
+        cluster_identifier=name,
+        # A Secret that changes is updated in place, as workers have it mounted.
+        enable_secret_mutable=True,
+        # `pulumi refresh` must find a killed API server, not fail on it.
+        skip_update_unreachable=True,
+        opts=opts,
+    )

@@ -3,7 +3,8 @@
 from surge.model.catalogue import Catalogue
 from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
-from surge.model.settings import Broker, Cluster, Prometheus, Saturation, Settings
+from surge.model.settings import Broker, Cluster, Fleet, Prometheus, Saturation, Settings
+from surge.model.shard import Shard
 from surge.model.workers import Workers
 
 __all__ = [
@@ -11,9 +12,11 @@ __all__ = [
     "Catalogue",
     "Cluster",
     "Filter",
+    "Fleet",
     "ProblemsError",
     "Prometheus",
     "Saturation",
     "Settings",
+    "Shard",
     "Workers",
 ]

@@ -6,7 +6,7 @@ Times are model seconds (see surge/policy/timescale.py).
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from surge.model.base import DnsLabel, Rule, Seconds, Strict, problems_of
 from surge.model.problems import ProblemsError, joined, shown
@@ -14,13 +14,15 @@ from surge.model.values import Place
 from surge.model.workers import Workers
 from surge.policy.gpu import Pool, pool_refusals
 from surge.policy.ports import BLOCK, HIGHEST, Ports
+from surge.policy.shards import MOST_SHARDS
 from surge.policy.timescale import TimeScale
 
-__all__ = ["OWN_POOL", "Broker", "Cluster", "GpuPool", "Prometheus", "Saturation", "Settings"]
+__all__ = ["OWN_POOL", "Broker", "Cluster", "Fleet", "GpuPool", "Prometheus", "Saturation", "Settings"]
 
 WHERE = "surge:settings"
 
 OWN_POOL = "gpu"
+SHARDS = tuple(2**bits for bits in range(MOST_SHARDS.bit_length()))
 USUAL_SLOTS = {"whole": 1, "shared": 10, "pairs": 2}
 
 # A warm-up of 60 s takes 8 s: a 7x spike of an hour is over in eight minutes.
@@ -36,6 +38,16 @@ def _base_port(port: int) -> int:
             f"(above, the kernel hands them to clients): choose 1024 to {HIGHEST + 1 - BLOCK}"
         ) from error
     return port
+
+
+def _shards(value: Any) -> int | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool) or value not in SHARDS:
+        raise ValueError(
+            f"{shown(value)} is no number of shards: want auto, or one of {', '.join(map(str, SHARDS))}"
+        )
+    return value
 
 
 def _retention(text: str) -> str:
@@ -133,6 +145,13 @@ class Prometheus(Strict):
     retention: Annotated[str, AfterValidator(_retention)] = "2h"
 
 
+class Fleet(Strict):
+    """shards: stacks that the filters are spread over, a power of two; None (`auto` in the file) leaves it to
+    `usual_shards` at the first update. Changed on a fleet that is up, it is a move: `surge fleet reshard`."""
+
+    shards: Annotated[int | None, BeforeValidator(_shards)] = None
+
+
 class Settings(Strict):
     """All settings of one stack."""
 
@@ -144,6 +163,7 @@ class Settings(Strict):
     saturation: Saturation = Saturation()
     prometheus: Prometheus = Prometheus()
     workers: Workers = Workers()
+    fleet: Fleet = Fleet()
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any] | None) -> Self:

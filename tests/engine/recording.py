@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,13 @@ class RecordingMonitor:
 
 
 class _Mocks(mocks.Mocks):
+    def __init__(self, references: Mapping[str, Any]) -> None:
+        self._references = references
+
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         made: dict[str, Any] = dict(args.inputs)
+        if args.typ == "pulumi:pulumi:StackReference":
+            made["outputs"] = self._references[args.inputs["name"]]
         if args.typ.startswith("random:"):
             made["result"] = f"{args.name}-result"
         if args.typ.startswith("surge:pki:"):
@@ -58,8 +63,8 @@ class _Mocks(mocks.Mocks):
 
 
 class _Monitor(mocks.MockMonitor):
-    def __init__(self, seen: RecordingMonitor) -> None:
-        super().__init__(_Mocks())
+    def __init__(self, seen: RecordingMonitor, given: _Mocks) -> None:
+        super().__init__(given)
         self._seen = seen
 
     def RegisterResource(self, request: resource_pb2.RegisterResourceRequest) -> Any:  # noqa: N802 -- gRPC's name
@@ -86,14 +91,27 @@ class _Monitor(mocks.MockMonitor):
         return super().RegisterResourceOutputs(request)
 
 
-def record(program: Callable[[], object], *, project: str = "surge", stack: str = "test") -> RecordingMonitor:
+def record(
+    program: Callable[[], object],
+    *,
+    project: str = "surge",
+    stack: str = "test",
+    references: Mapping[str, Any] | None = None,
+) -> RecordingMonitor:
     """Run `program` to its end, every registration and every apply, and return what it asked for.
 
-    Raises what the program raised, also inside an apply.
+    references: outputs of other stacks, by full name. Raises what the program raised, also inside an apply.
     """
-    seen = RecordingMonitor()
+    seen, given = RecordingMonitor(), _Mocks(references or {})
     # The SDK takes the thread's current loop, and there is none any more after an asyncio.run().
     asyncio.set_event_loop(asyncio.new_event_loop())
-    mocks.set_mocks(_Mocks(), project=project, stack=stack, preview=False, monitor=_Monitor(seen))
+    mocks.set_mocks(
+        given,
+        project=project,
+        stack=stack,
+        organization="organization",
+        preview=False,
+        monitor=_Monitor(seen, given),
+    )
     mocks.test(lambda: program() and None)()
     return seen

@@ -1,0 +1,58 @@
+"""A shard's stack: some filters of a fleet, on the cluster that another stack has made."""
+
+import pulumi
+
+from components.clusters.local_node_pool import by_name
+from components.clusters.outputs import ClusterOutputs, kubernetes_provider
+from components.fleet import filter_services, shared_by
+from components.saturation import SaturationOutputs
+from surge.model import Catalogue, Settings, Shard
+from surge.policy.shards import shard_of
+
+__all__ = ["build_shard"]
+
+
+def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
+    """Declare the services of the shard's filters, and export which they are and the digest it is built from.
+
+    Secrets come from the base stack's outputs, and stay secrets.
+    """
+    base = pulumi.StackReference(
+        "base", stack_name=f"{pulumi.get_organization()}/{pulumi.get_project()}/{shard.base}"
+    )
+    cluster = _cluster(settings, base)
+    filters = [
+        item
+        for item in catalogue.filters
+        if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
+    ]
+    filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
+    pulumi.export("filters", [item.name for item in filters])
+    pulumi.export("digest", shard.digest)
+
+
+def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:
+    name = settings.cluster.name
+    kubeconfig = base.require_output("cluster").apply(lambda cluster: cluster["kubeconfig"])
+    return ClusterOutputs(
+        name=name,
+        kubeconfig=kubeconfig,
+        kubernetes=kubernetes_provider(name, kubeconfig),
+        ready=[],
+        node_pools=by_name(settings.cluster.gpu_pools),
+        storage_class=None,
+        load_balancer_address="",
+        lifeline=None,
+    )
+
+
+def _saturation(shard: Shard, base: pulumi.StackReference) -> SaturationOutputs:
+    access = base.require_output("access")
+    return SaturationOutputs(
+        url=shard.saturation.url,
+        token=access.apply(lambda it: it["saturation_token"]),
+        authority=access.apply(lambda it: it["saturation_ca"]),
+        authentication=shard.saturation.authentication,
+        auth_modes=shard.saturation.auth_modes,
+        ready=[],
+    )

@@ -1,0 +1,78 @@
+"""A fleet in shards is the same fleet: every service once, alike, in the stack that its name's hash says."""
+
+import pytest
+
+from components.stack import build
+from surge.model import Catalogue, Shard
+from surge.policy.shards import shard_of
+from tests.engine.recording import Recorded, RecordingMonitor, record
+from tests.engine.test_stack import DEPLOYMENT, ROOT, SCALED_OBJECT, catalogue, root, settings, stack
+
+__all__ = ["catalogue", "root", "stack"]
+
+SHARDS = 4
+SERVICE = "surge:fleet:FilterService"
+OUTPUTS = {
+    "cluster": {"kubeconfig": "one kubeconfig"},
+    "access": {"saturation_token": "t", "saturation_ca": "ca"},
+}
+
+
+def shard(index: int, catalogue: Catalogue) -> RecordingMonitor:
+    told = Shard.model_validate(
+        {
+            "base": "test",
+            "index": index,
+            "shards": SHARDS,
+            "digest": "d",
+            "saturation": {
+                "url": f"https://127.0.0.1:{settings().ports.saturation}",
+                "authentication": "saturation",
+                "auth-modes": "bearer",
+            },
+        }
+    )
+    return record(
+        lambda: build(settings(), catalogue, root=ROOT, shard=told),
+        stack=f"test-shard-{index:02}",
+        references={"organization/surge/test": OUTPUTS},
+    )
+
+
+@pytest.fixture(scope="module")
+def shards(catalogue) -> list[RecordingMonitor]:
+    return [shard(index, catalogue) for index in range(SHARDS)]
+
+
+def alike(one: Recorded, other: Recorded) -> bool:
+    """Whether a move from one stack to the other leaves nothing to change."""
+    return one.inputs == other.inputs and one.urn.split("::")[1:] == other.urn.split("::")[1:]
+
+
+def test_every_filter_has_one_service_in_its_own_shard(shards, catalogue):
+    for index, made in enumerate(shards):
+        names = {item.name for item in made.of(SERVICE)}
+        assert names == {item.name for item in catalogue.filters if shard_of(item.name, SHARDS) == index}
+
+
+def test_a_service_moves_between_stacks_without_a_change(shards, stack):
+    for made in shards:
+        for token in (DEPLOYMENT, SCALED_OBJECT):
+            for item in made.of(token):
+                assert alike(item, stack.named(token, item.name))
+        [provider] = made.of("pulumi:providers:kubernetes")
+        [at_base] = stack.of("pulumi:providers:kubernetes")
+        assert provider.name == at_base.name
+        assert provider.inputs.keys() == at_base.inputs.keys()
+
+
+def test_a_shard_has_services_and_nothing_else(shards):
+    for made in shards:
+        kinds = {item.token for item in made.resources.values() if not item.parent.count(SERVICE)}
+        assert kinds <= {SERVICE, "pulumi:pulumi:Stack", "pulumi:providers:kubernetes"}
+
+
+def test_the_base_of_a_sharded_fleet_has_all_but_the_services(stack, catalogue, root):
+    base = record(lambda: build(settings(), catalogue, root=root, shards=SHARDS))
+    left = {urn for urn in stack.resources if SERVICE not in urn}
+    assert set(base.resources) == left
