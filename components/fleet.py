@@ -41,7 +41,7 @@ class Fleet(pulumi.ComponentResource):
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("surge:fleet:Fleet", name, None, opts)
         namespace = k8s.core.v1.Namespace(
-            f"{name}-{NAMESPACE}", metadata={"name": NAMESPACE}, opts=args.cluster.child_of(self)
+            f"{name}-{NAMESPACE}", metadata={"name": NAMESPACE}, opts=args.cluster.child_of(self, args.ready)
         )
         secret = k8s.core.v1.Secret(
             f"{name}-{BROKER_SECRET}",
@@ -58,8 +58,9 @@ class Fleet(pulumi.ComponentResource):
             scale=args.scale,
             simulated=args.simulated,
         )
-        # Handed down by hand: depends_on of a component does not reach its children.
-        waits = [namespace, secret, *args.ready]
+        # Handed down by hand: depends_on of a component does not reach its children. The namespace waits
+        # for the cluster's nodes and all the rest: a list of two in the state of each filter, not of 200.
+        waits = [namespace, secret]
         self.services = {
             item.name: FilterService(
                 item.name,
