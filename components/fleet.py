@@ -23,11 +23,13 @@ OWN_GPUS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
-    """filters: all that run here, in whatever stack their services are."""
+    """filters: all that run here, in whatever stack their services are. ready: what must serve before
+    workers are made."""
 
     cluster: ClusterOutputs
     broker: BrokerOutputs
     filters: Sequence[Filter]
+    ready: Sequence[pulumi.Resource]
 
 
 class Fleet(pulumi.ComponentResource):
@@ -38,7 +40,9 @@ class Fleet(pulumi.ComponentResource):
         namespace = k8s.core.v1.Namespace(
             f"{name}-{NAMESPACE}",
             metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-            opts=args.cluster.child_of(self),
+            # It waits for the cluster's nodes and all the rest: a list of two in the state of each
+            # filter, not of 200.
+            opts=args.cluster.child_of(self, args.ready),
         )
         secret = k8s.core.v1.Secret(
             f"{name}-{BROKER_SECRET}",

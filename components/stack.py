@@ -93,20 +93,17 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             host=host, cluster=outputs, namespace=NAMESPACE, depends_on=[broker.outputs.topology]
         ),
     )
-    fleet = Fleet(name, FleetArgs(cluster=outputs, broker=broker.outputs, filters=here))
+    fleet = Fleet(
+        name,
+        FleetArgs(
+            cluster=outputs,
+            broker=broker.outputs,
+            filters=here,
+            ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
+        ),
+    )
     if shards == 1:
-        filter_services(
-            here,
-            shared_by(settings, outputs, saturation.outputs),
-            ready=[
-                *fleet.ready,
-                *outputs.ready,
-                *guard.ready,
-                *keda.ready,
-                *saturation.outputs.ready,
-                workers.process,
-            ],
-        )
+        filter_services(here, shared_by(settings, outputs, saturation.outputs), ready=fleet.ready)
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
     _export_access(broker.outputs, saturation.outputs, prometheus)
     pulumi.export(

@@ -115,5 +115,6 @@ def test_workers_are_made_when_the_api_server_refuses_what_is_unsafe(stack):
     token = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy"
     [policy], [binding] = stack.of(token), stack.of(f"{token}Binding")
     assert binding.inputs["spec"]["policyName"] == policy.inputs["metadata"]["name"]
-    needed = stack.named("kubernetes:apps/v1:Deployment", "pair").dependencies
-    assert {policy.urn, binding.urn} <= set(needed)
+    awaited = stack.named("kubernetes:apps/v1:Deployment", "pair").dependencies
+    needed = {urn for each in awaited for urn in stack.resources[each].dependencies}
+    assert {policy.urn, binding.urn} <= needed

@@ -19,9 +19,9 @@ from lab.broker import ScratchBroker
 from lab.control_plane import scratch_control_plane
 from lab.load import Load, events
 
-__all__ = ["run"]
+__all__ = ["rows"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BASE_PORT, BROKER_PORT, METRICS_PORT = 23_500, 23_570, 23_590
 NAMESPACE, FILTER = "filters", "ghibli"
 WORKERS, BURST = 300, 60
@@ -32,7 +32,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def run() -> list[Row]:
+def rows() -> list[Row]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="surge-bench-")))
         broker = stack.enter_context(ScratchBroker(folder / "broker", BROKER_PORT))
