@@ -33,5 +33,5 @@ async def _run(handler: Handler, settings: Settings, warm_up: Callable[[], Any] 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    async with await probes(settings.probe_port, lambda: worker.ready):
+    async with await probes(settings.probe_port, worker.tally):
         await worker.run()

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from worker.job import Job
+from worker.metrics import Tally
 from worker.session import LostError, Session
 from worker.settings import Settings
 
@@ -49,7 +50,11 @@ class Worker:
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix=settings.name)
-        self.ready = False
+        self.tally = Tally(settings.filter, settings.slots)
+
+    @property
+    def ready(self) -> bool:
+        return self.tally.ready
 
     async def run(self) -> None:
         """Work until `stop`, then finish the jobs in hand. Cancel the task to die without a word."""
@@ -77,6 +82,7 @@ class Worker:
     def stop(self) -> None:
         """Un-Ready at once, then drain. Call it in the event loop."""
         self._tell(False)
+        self.tally.drain()
         self._stopping.set()
 
     async def _serve(self) -> None:
@@ -119,18 +125,24 @@ class Worker:
         task.add_done_callback(self._jobs.discard)
 
     async def _work(self, session: Session, job: Job, tag: int) -> None:
+        self.tally.busy += 1
         try:
             await self._call(self._handler, job)
         except Exception as error:  # noqa: BLE001 -- a handler is foreign code: whatever it raises is the job's failure
             self._log.error(
                 "job failed", message_id=job.message_id, attempt=job.delivery_count + 1, exc_info=error
             )
+            self.tally.jobs["failed"] += 1
             await session.refuse(tag)
         else:
             acked = await session.ack(tag)
             self._on_finished(job, acked)
-            if not acked:
+            if acked:
+                self.tally.jobs["done"] += 1
+            else:
                 self._log.warning("job done, but not acked: the broker is gone", message_id=job.message_id)
+        finally:
+            self.tally.busy -= 1
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
         if inspect.iscoroutinefunction(function):
@@ -152,5 +164,5 @@ class Worker:
 
     def _tell(self, ready: bool) -> None:
         if ready != self.ready:
-            self.ready = ready
+            self.tally.ready = ready
             self._on_ready(ready)

@@ -83,7 +83,12 @@ class Session:
         return await self._answer(lambda channel: channel.basic_ack(tag))
 
     async def refuse(self, tag: int) -> bool:
-        """Back to the queue, which counts, and gives a message up after its delivery limit."""
+        """Back to the queue as a failure, which counts: it gives the message up after its delivery limit."""
+        # Not a nack: since RabbitMQ 4.3 that does not count, and a poison message would go round for ever.
+        return await self._answer(lambda channel: channel.basic_reject(tag, requeue=True))
+
+    async def hand_back(self, tag: int) -> bool:
+        """Back to the queue, unfinished but not failed. Before RabbitMQ 4.3 it counts all the same."""
         return await self._answer(lambda channel: channel.basic_nack(tag, requeue=True))
 
     async def close(self) -> None:

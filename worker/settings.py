@@ -19,7 +19,7 @@ class Settings:
     """url: AMQP URL with password. slots: jobs at a time, which is the prefetch.
 
     priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
-    end of the last job. name: shown to the broker's operators. probe_port: of /readyz and /healthz.
+    end of the last job. name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
     """
 
     filter: str
@@ -34,7 +34,10 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SURGE_FILTER, _QUEUE, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE. Raises SettingsError."""
+        """Read SURGE_FILTER, _QUEUE, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT.
+
+        Raises SettingsError.
+        """
         return cls(
             filter=_text(environment, "SURGE_FILTER"),
             queue=_text(environment, "SURGE_QUEUE"),
@@ -42,6 +45,7 @@ class Settings:
             slots=_number(environment, "SURGE_SLOTS", "1", least=1),
             priority=_number(environment, "SURGE_PRIORITY", "0", least=0),
             grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
+            probe_port=_number(environment, "SURGE_PROBE_PORT", "8080", least=1),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import worker.consumer
 from worker import Settings, SettingsError, Worker
+from worker.metrics import Tally
 from worker.probes import probes
 from worker.session import LostError
 
@@ -57,7 +58,7 @@ def test_an_unusable_environment_is_refused_by_name(environment, change, told):
 
 
 def test_the_probe_is_unready_until_the_worker_is_ready():
-    ready = False
+    tally = Tally("ghibli", slots=2)
 
     async def asked(port: int, path: str) -> str:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -67,15 +68,15 @@ def test_the_probe_is_unready_until_the_worker_is_ready():
         return answer.decode().splitlines()[0].partition(" ")[2]
 
     async def scene() -> None:
-        nonlocal ready
-        async with await probes(0, lambda: ready) as server:
+        async with await probes(0, tally) as server:
             # One socket per family, each with a port of its own when the kernel chooses.
             [listener] = [item for item in server.sockets if item.family == socket.AF_INET]
             port = listener.getsockname()[1]
             assert await asked(port, "/healthz") == "200 OK"
             assert await asked(port, "/readyz") == "503 Service Unavailable"
-            ready = True
+            tally.ready = True
             assert await asked(port, "/readyz") == "200 OK"
+            assert await asked(port, "/metrics") == "200 OK"
             assert await asked(port, "/other") == "404 Not Found"
 
     asyncio.run(scene())
