@@ -7,6 +7,7 @@ unacked messages of a second ago would be a ratio that never was.
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -114,8 +115,9 @@ class Watch:
         self.events.attach(connection, queues.values())
         turn_s = ROUND_S / max(1, len(queues))
         settle_s = min(SETTLE_S, turn_s / 2)
-        for name, queue in queues.items():
-            self._rest(connection, turn_s - settle_s)
+        began = time.monotonic()
+        for turn, (name, queue) in enumerate(queues.items(), 1):
+            self._rest(connection, began + turn * turn_s - settle_s - time.monotonic())
             if self._over.is_set():
                 return
             declare = partial(channel.queue_declare, queue, passive=True)

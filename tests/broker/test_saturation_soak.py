@@ -101,7 +101,10 @@ class Comparison:
         elif live == (truth.consumers or 0):
             self.seen["live compared"] += 1
         else:
-            self.wrong.append(f"{queue} {KINDS[queue]}: {live:g} live consumers, true {truth.consumers}")
+            self.wrong.append(
+                f"{queue} {KINDS[queue]}: {live:g} live consumers, true {truth.consumers}, "
+                f"{now - self.healed_at:+.0f} s from the last loss"
+            )
 
 
 def active_ratio(unacked: int, consumers: int, ready: int) -> float:

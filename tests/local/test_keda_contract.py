@@ -154,7 +154,8 @@ class Lab:
         saturation = SimpleNamespace(
             url=f"https://127.0.0.1:{SERVER_PORT}", authentication=authentication, auth_modes=modes
         )
-        shared = cast(Shared, SimpleNamespace(saturation=saturation, scale=SCALE))
+        cluster = SimpleNamespace(version=(1, 34))
+        shared = cast(Shared, SimpleNamespace(saturation=saturation, scale=SCALE, cluster=cluster))
         metadata = {"name": name, "namespace": "filters"}
         labels = {"app": name}
         pod = {"containers": [{"name": "worker", "image": "worker"}]}
