@@ -17,6 +17,7 @@ from surge.model.overrides import Selector
 __all__ = ["FILE", "catalogue_schema", "rendered"]
 
 FILE = "schema/filters.schema.json"
+MODELS: tuple[type[Strict], ...] = (Defaults, Entry, Selector, Settable)
 NAME = "^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
 
 
@@ -25,9 +26,7 @@ def catalogue_schema() -> dict[str, Any]:
 
     Nothing is required: what a file leaves out may stand in another one, or in an override.
     """
-    models = (Defaults, Entry, Selector, Settable)
-    keys = [(model, "validation") for model in models]
-    _, made = models_json_schema(keys, by_alias=True)
+    _, made = models_json_schema([(model, "validation") for model in MODELS], by_alias=True)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "surge catalogue",
