@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from surge.model.problems import Path, describe, shown
 
-__all__ = ["Count", "DnsLabel", "Rule", "Seconds", "Strict", "dns_label", "problems_of"]
+__all__ = ["Count", "DnsLabel", "Rule", "Seconds", "Strict", "dns_label", "from_elsewhere", "problems_of"]
 
 LABEL_SIGNS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
@@ -46,9 +46,15 @@ class Rule:
 
 
 def problems_of(
-    model: type[Strict], given: Mapping[str, Any], rules: Iterable[Rule]
+    model: type[Strict],
+    given: Mapping[str, Any],
+    rules: Iterable[Rule],
+    sources: Mapping[str, str] | None = None,
 ) -> list[tuple[Path, str]]:
-    """Return (path, what is wrong) for all that `model` and `rules` find wrong in `given`."""
+    """Return (path, what is wrong) for all that `model` and `rules` find wrong in `given`.
+
+    sources: of keys that come from elsewhere; what a rule says names them.
+    """
     found: list[tuple[Path, str]] = []
     try:
         model.model_validate(given)
@@ -58,8 +64,14 @@ def problems_of(
     values = {field.alias: field.default for field in model.model_fields.values()} | dict(given)
     for rule in rules:
         if bad.isdisjoint(rule.keys) and (text := rule.check(*(values[key] for key in rule.keys))):
-            found.append(((rule.keys[0],), text))
+            found.append(((rule.keys[0],), text + from_elsewhere(rule.keys, sources or {})))
     return found
+
+
+def from_elsewhere(keys: Iterable[str], sources: Mapping[str, str]) -> str:
+    """Return ` (min comes from overrides.0)` for the keys that have a source, or nothing."""
+    known = [f"{key} comes from {sources[key]}" for key in keys if key in sources]
+    return f" ({', '.join(known)})" if known else ""
 
 
 def dns_label(text: str, longest: int) -> str:

@@ -1,44 +1,27 @@
-"""The catalogue `filters.yaml`: every filter, the one file a team edits to release a filter."""
+"""The catalogue, `filters.yaml` or a folder of files: every filter, one entry each."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Self
 
-from pydantic import Field, create_model
-
-from surge.model.base import Strict, problems_of
+from surge.model.base import from_elsewhere, problems_of
 from surge.model.capacity import capacity_problems
+from surge.model.catalogue_files import SECTIONS, read_catalogue
+from surge.model.entry import CLASSES, Defaults
 from surge.model.filter import RULES, Filter
-from surge.model.problems import Path, ProblemsError, did_you_mean, shown
+from surge.model.overrides import Override, read_overrides
+from surge.model.problems import Path, ProblemsError, did_you_mean, joined, shown
 from surge.model.settings import Settings
 from surge.model.worker_sets import worker_set_problems
-from surge.model.yaml_reader import Document, read_yaml
+from surge.model.yaml_reader import Document
 
-__all__ = ["CLASSES", "Catalogue", "Defaults", "Entry"]
-
-CLASSES = ("batch", "interactive", "pooled", "scale-to-zero")
-SECTIONS = ("defaults", "filters")
-
-# Each filter has its own: a default would make two filters share it.
-ITS_OWN = frozenset({"name", "image", "model", "service_class", "worker_set", "queue", "target"})
-FROM_THE_KEY = frozenset({"name"})
+__all__ = ["Catalogue"]
 
 # The case study's.
 USUAL_TARGET = 0.7
 
-
-def _optional(name: str, doc: str, without: frozenset[str]) -> type[Strict]:
-    fields: dict[str, Any] = {
-        key: (field.rebuild_annotation(), Field(default=None, alias=field.alias))
-        for key, field in Filter.model_fields.items()
-        if key not in without
-    }
-    return create_model(name, __base__=Strict, __doc__=doc, **fields)
-
-
-Defaults = _optional("Defaults", "What the filters of one class have in common.", ITS_OWN)
-Entry = _optional("Entry", "A filter as written; what it leaves out comes from its class.", FROM_THE_KEY)
+Problems = list[tuple[Path, str]]
 
 
 @dataclass(frozen=True)
@@ -49,13 +32,17 @@ class Catalogue:
 
     @classmethod
     def read(cls, path: FilePath | str, settings: Settings | None = None) -> Self:
-        """Return the catalogue in the file `path`; with `settings`, check that it fits the cluster.
+        """Return the catalogue in the file or folder `path`; with `settings`, check that it fits the cluster.
 
         Raises ProblemsError with every problem at once, one line each.
         """
-        document = read_yaml(FilePath(path))
-        filters, problems = _parse(document)
-        problems += capacity_problems(filters, settings) if settings is not None else []
+        document = read_catalogue(FilePath(path))
+        reading = _Reading()
+        reading.read(document.value)
+        filters = reading.filters
+        found = worker_set_problems(filters)
+        found += capacity_problems(filters, settings) if settings is not None else []
+        problems = reading.problems + [reading.explained(*each) for each in found]
         if problems:
             raise ProblemsError(_lines(document, problems))
         return cls(tuple(sorted(filters, key=lambda each: each.name)))
@@ -67,25 +54,73 @@ class Catalogue:
         raise KeyError(name)
 
 
-def _parse(document: Document) -> tuple[list[Filter], list[tuple[Path, str]]]:
-    root = document.value
-    if not isinstance(root, Mapping):
-        return [], [((), f"{shown(root)} where a mapping with the keys filters and defaults should be")]
-    problems: list[tuple[Path, str]] = [
-        ((key,), "unknown key" + did_you_mean(key, SECTIONS)) for key in root if key not in SECTIONS
-    ]
-    defaults = _defaults(root.get("defaults", {}), problems)
-    entries = root.get("filters")
-    if not isinstance(entries, Mapping) or not entries:
-        return [], [*problems, (("filters",), "want a mapping with at least one filter")]
-    parsed = [_filter(name, entry, defaults, problems) for name, entry in entries.items()]
-    filters = [each for each in parsed if each is not None]
-    _refuse_shared_queues(filters, problems)
-    problems += worker_set_problems(filters)
-    return filters, problems
+@dataclass
+class _Reading:
+    """sources: of each filter's keys that its entry does not say, such as defaults.batch."""
+
+    filters: list[Filter] = field(default_factory=list)
+    problems: Problems = field(default_factory=list)
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def read(self, root: Any) -> None:
+        if not isinstance(root, Mapping):
+            text = f"{shown(root)} where a mapping with the key filters should be"
+            self.problems.append(((), text))
+            return
+        self.problems += [
+            ((key,), "unknown key" + did_you_mean(key, SECTIONS)) for key in root if key not in SECTIONS
+        ]
+        defaults = _defaults(root.get("defaults", {}), self.problems)
+        overrides = read_overrides(root.get("overrides", []), self.problems)
+        entries = root.get("filters")
+        if not isinstance(entries, Mapping) or not entries:
+            self.problems.append((("filters",), "want a mapping with at least one filter"))
+            return
+        idle = set(range(len(overrides)))
+        for name, entry in entries.items():
+            if not isinstance(entry, Mapping):
+                self.problems.append((("filters", name), f"{shown(entry)} is not a mapping"))
+                continue
+            usual = defaults.get(str(entry.get("class", "interactive")), {})
+            takes = [each.select.takes(name, {**usual, **entry}) for each in overrides]
+            idle -= {place for place, taken in enumerate(takes) if taken}
+            self._filter(
+                name, entry, usual, [each for each, taken in zip(overrides, takes, strict=True) if taken]
+            )
+        self.problems += [
+            (overrides[place].where, "selects none of the filters: mend select, or remove it")
+            for place in idle
+        ]
+        _refuse_shared_queues(self.filters, self.problems)
+
+    def explained(self, path: Path, text: str) -> tuple[Path, str]:
+        """A problem of a key that the filter's entry does not say names where the key comes from."""
+        sources = self.sources.get(path[1], {}) if len(path) > 2 else {}
+        return path, text + from_elsewhere(path[2:3], sources)
+
+    def _filter(
+        self, name: str, entry: Mapping[str, Any], usual: Mapping[str, Any], overrides: Iterable[Override]
+    ) -> None:
+        given = {"name": name, "queue": f"filter.{name}"[:120], **usual}
+        sources = dict.fromkeys(usual, joined(("defaults", entry.get("class", "interactive"))))
+        for override in overrides:
+            given |= override.values
+            sources |= dict.fromkeys(override.values, joined(override.where))
+        given |= entry
+        self.sources[name] = sources = {key: value for key, value in sources.items() if key not in entry}
+        if "name" in entry:
+            text = "unknown key: a filter's name is the key it stands under"
+            self.problems.append((("filters", name, "name"), text))
+            given["name"] = name
+        if given.get("signal") == "ratio" and "target" not in given:
+            given["target"] = USUAL_TARGET
+        found = _of_this_entry(problems_of(Filter, given, RULES, sources), entry)
+        self.problems += [(("filters", name, *path), text) for path, text in found]
+        if not found and "name" not in entry:
+            self.filters.append(Filter.model_validate(given))
 
 
-def _defaults(given: Any, problems: list[tuple[Path, str]]) -> dict[str, dict[str, Any]]:
+def _defaults(given: Any, problems: Problems) -> dict[str, dict[str, Any]]:
     """Return the usable defaults of each class; what is wrong in them is reported once, here."""
     usable: dict[str, dict[str, Any]] = {name: {} for name in CLASSES}
     if not isinstance(given, Mapping):
@@ -102,27 +137,6 @@ def _defaults(given: Any, problems: list[tuple[Path, str]]) -> dict[str, dict[st
             bad = {path[0] for path, _ in found}
             usable[name] = {key: value for key, value in values.items() if key not in bad}
     return usable
-
-
-def _filter(
-    name: str, entry: Any, defaults: Mapping[str, Mapping[str, Any]], problems: list[tuple[Path, str]]
-) -> Filter | None:
-    if not isinstance(entry, Mapping):
-        problems.append((("filters", name), f"{shown(entry)} is not a mapping"))
-        return None
-    kind = entry.get("class", "interactive")
-    usual = defaults.get(kind, {}) if isinstance(kind, str) else {}
-    given = {"name": name, "queue": f"filter.{name}"[:120], **usual, **entry}
-    if "name" in entry:
-        problems.append(
-            (("filters", name, "name"), "unknown key: a filter's name is the key it stands under")
-        )
-        given["name"] = name
-    if given.get("signal") == "ratio" and "target" not in given:
-        given["target"] = USUAL_TARGET
-    found = _of_this_entry(problems_of(Filter, given, RULES), entry)
-    problems += [(("filters", name, *path), text) for path, text in found]
-    return None if found or "name" in entry else Filter.model_validate(given)
 
 
 def _of_this_entry(found: list[tuple[Path, str]], entry: Mapping[str, Any]) -> list[tuple[Path, str]]:
@@ -150,13 +164,7 @@ def _refuse_shared_queues(filters: list[Filter], problems: list[tuple[Path, str]
             )
 
 
-def _lines(document: Document, problems: list[tuple[Path, str]]) -> list[str]:
-    """Return the problems in the order of the file."""
-
-    def place(item: tuple[Path, str]) -> int:
-        path = item[0]
-        while path and path not in document.lines:
-            path = path[:-1]
-        return document.lines.get(path, 0)
-
-    return [document.problem(path, text) for path, text in sorted(problems, key=place)]
+def _lines(document: Document, problems: Problems) -> list[str]:
+    """Return the problems in the order of the files."""
+    ordered = sorted(problems, key=lambda each: document.place(each[0]))
+    return [document.problem(path, text) for path, text in ordered]

@@ -8,42 +8,59 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from surge.model.catalogue import CLASSES, Defaults, Entry
+from pydantic.json_schema import models_json_schema
+
+from surge.model.base import Strict
+from surge.model.entry import CLASSES, Defaults, Entry, Settable
+from surge.model.overrides import Selector
 
 __all__ = ["FILE", "catalogue_schema", "rendered"]
 
 FILE = "schema/filters.schema.json"
+MODELS: tuple[type[Strict], ...] = (Defaults, Entry, Selector, Settable)
 NAME = "^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
 
 
 def catalogue_schema() -> dict[str, Any]:
-    """Return the schema of `filters.yaml`: keys, types and ranges; not the rules over several keys."""
-    defaults = _mapping(Defaults.model_json_schema(by_alias=True))
-    entry = _mapping(Entry.model_json_schema(by_alias=True))
-    entry["required"] = ["image"]
-    # References count from the root, wherever they stand.
-    definitions = {**defaults.pop("$defs"), **entry.pop("$defs")}
+    """Return the schema of a file of the catalogue: keys, types and ranges; not the rules over several keys.
+
+    Nothing is required: what a file leaves out may stand in another one, or in an override.
+    """
+    _, made = models_json_schema([(model, "validation") for model in MODELS], by_alias=True)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "surge catalogue",
         "type": "object",
         "additionalProperties": False,
-        "required": ["filters"],
+        "minProperties": 1,
         "properties": {
             "defaults": {
                 "type": "object",
                 "additionalProperties": False,
-                "properties": dict.fromkeys(CLASSES, defaults),
+                "properties": dict.fromkeys(CLASSES, _reference(Defaults)),
+            },
+            "overrides": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "required": ["select", "set"],
+                    "properties": {"select": _reference(Selector), "set": _reference(Settable)},
+                },
             },
             "filters": {
                 "type": "object",
                 "minProperties": 1,
                 "additionalProperties": False,
-                "patternProperties": {NAME: entry},
+                "patternProperties": {NAME: _reference(Entry)},
             },
         },
-        "$defs": {name: _mapping(definition) for name, definition in definitions.items()},
+        "$defs": {name: _mapping(definition) for name, definition in made["$defs"].items()},
     }
+
+
+def _reference(model: type[Strict]) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{model.__name__}"}
 
 
 def rendered() -> str:

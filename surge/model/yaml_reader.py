@@ -5,72 +5,89 @@ are not text, anchors, aliases and merges (a few lines of them unfold to gigabyt
 things once), tags, several documents, more than 4 MiB, more than 20 levels.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from surge.model.problems import Path, ProblemsError, joined, shown
 
-__all__ = ["Document", "read_yaml"]
+__all__ = ["MOST_BYTES", "Document", "Place", "read_yaml"]
 
 MOST_BYTES = 4 * 1024 * 1024
 DEEPEST = 20
 PLAIN_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null"))
 
 
+class Place(NamedTuple):
+    """line: from 1."""
+
+    file: str
+    line: int
+
+
 @dataclass(frozen=True)
 class Document:
-    """`value`: mappings, lists, scalars. `lines`: path of a key -> its line, from 1."""
+    """`value`: mappings, lists, scalars. `places`: path of a key or list item -> where it stands."""
 
     name: str
     value: Any
-    lines: dict[Path, int]
+    places: Mapping[Path, Place]
+
+    def place(self, path: Path) -> Place:
+        """Where `path` stands, or its nearest parent; line 0 of the document when none is written."""
+        known = path
+        while known and known not in self.places:
+            known = known[:-1]
+        return self.places.get(known, Place(self.name, 0))
 
     def problem(self, path: Path, text: str) -> str:
-        """Return one line about `path`, with the line number of it or of its nearest parent."""
-        known = path
-        while known and known not in self.lines:
-            known = known[:-1]
-        where = f"{self.name}:{self.lines[known]}" if known in self.lines else self.name
+        """Return one line about `path`, with the place of it or of its nearest parent."""
+        file, line = self.place(path)
+        where = f"{file}:{line}" if line else file
         return f"{where}: {joined(path)}: {text}" if path else f"{where}: {text}"
 
 
-def read_yaml(file: FilePath) -> Document:
-    """Return what `file` says. Raises ProblemsError (all problems, one line each)."""
-    text = _text(file)
+def read_yaml(file: FilePath, name: str | None = None) -> Document:
+    """Return what `file` says. name: how problems call it; without it the file's own.
+
+    Raises ProblemsError (all problems, one line each).
+    """
+    name = name or file.name
+    text = _text(file, name)
     try:
-        _refuse_bombs(file.name, text)
+        _refuse_bombs(name, text)
         loader = yaml.CSafeLoader(text)
         try:
             root = loader.get_single_node()
-            reader = _Reader(file.name, loader)
+            reader = _Reader(name, loader)
             value = None if root is None else reader.plain(root, ())
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f":{mark.line + 1}"
-        raise ProblemsError([f"{file.name}{line}: this is not YAML: {error.problem}"]) from None
+        raise ProblemsError([f"{name}{line}: this is not YAML: {error.problem}"]) from None
     except yaml.YAMLError as error:
-        raise ProblemsError([f"{file.name}: this is not YAML: {' '.join(str(error).split())}"]) from None
+        raise ProblemsError([f"{name}: this is not YAML: {' '.join(str(error).split())}"]) from None
     if reader.problems:
         raise ProblemsError(reader.problems)
-    return Document(file.name, value, reader.lines)
+    return Document(name, value, reader.places)
 
 
-def _text(file: FilePath) -> str:
+def _text(file: FilePath, name: str) -> str:
     try:
         with file.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise ProblemsError([f"{file.name}: larger than {MOST_BYTES // 2**20} MiB: this is no such file"])
+            raise ProblemsError([f"{name}: larger than {MOST_BYTES // 2**20} MiB: this is no such file"])
         return content.decode("utf-8")
     except OSError as error:
         raise ProblemsError([f"{file}: cannot be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        raise ProblemsError([f"{file.name}: not UTF-8 text (byte {error.start}): save it as UTF-8"]) from None
+        raise ProblemsError([f"{name}: not UTF-8 text (byte {error.start}): save it as UTF-8"]) from None
 
 
 def _refuse_bombs(name: str, text: str) -> None:
@@ -97,14 +114,14 @@ class _Reader:
     def __init__(self, name: str, loader: yaml.CSafeLoader) -> None:
         self.name = name
         self.loader = loader
-        self.lines: dict[Path, int] = {}
+        self.places: dict[Path, Place] = {}
         self.problems: list[str] = []
 
     def plain(self, node: yaml.Node, path: Path) -> Any:
         if isinstance(node, yaml.MappingNode) and node.tag.endswith(":map"):
             return self._mapping(node, path)
         if isinstance(node, yaml.SequenceNode) and node.tag.endswith(":seq"):
-            return [self.plain(child, (*path, str(place))) for place, child in enumerate(node.value)]
+            return self._sequence(node, path)
         if node.tag in PLAIN_TAGS:
             try:
                 return self.loader.construct_object(node)
@@ -119,6 +136,14 @@ class _Reader:
             self._wrong(node, path, f"{shown(node.value)} is read as {kind}: put it in quotes")
         return None
 
+    def _sequence(self, node: yaml.Node, path: Path) -> list[Any]:
+        items: list[Any] = []
+        for number, child in enumerate(node.value):
+            here = (*path, str(number))
+            self.places[here] = Place(self.name, child.start_mark.line + 1)
+            items.append(self.plain(child, here))
+        return items
+
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -129,9 +154,9 @@ class _Reader:
                     key_node, here, f"the key is read as {key_node.tag.split(':')[-1]}: put it in quotes"
                 )
             elif key in mapping:
-                self._wrong(key_node, here, f"duplicate key, first seen on line {self.lines[here]}")
+                self._wrong(key_node, here, f"duplicate key, first seen on line {self.places[here].line}")
             else:
-                self.lines[here] = key_node.start_mark.line + 1
+                self.places[here] = Place(self.name, key_node.start_mark.line + 1)
                 mapping[key] = self.plain(value_node, here)
         return mapping
 

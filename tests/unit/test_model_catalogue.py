@@ -1,11 +1,20 @@
-import json
 import posixpath
 from pathlib import Path, PurePosixPath
 
 import pytest
 import yaml
 from hypothesis import given, settings
-from hypothesis.strategies import binary, permutations, randoms, text
+from hypothesis.strategies import (
+    binary,
+    data,
+    from_regex,
+    integers,
+    lists,
+    permutations,
+    randoms,
+    sampled_from,
+    text,
+)
 from pydantic import TypeAdapter, ValidationError
 
 from surge.model import Catalogue, ProblemsError, Settings
@@ -91,6 +100,81 @@ def test_a_class_default_applies_unless_the_filter_says_otherwise(tmp_path: Path
     ]
 
 
+def overridden(*overrides: dict, **entries: dict) -> str:
+    return yaml.safe_dump({"overrides": list(overrides), **yaml.safe_load(filters(**entries))})
+
+
+def test_the_last_override_wins_over_the_others_and_the_entry_over_all(tmp_path: Path):
+    text = overridden(
+        {"select": {"class": "interactive"}, "set": {"slo-s": 10, "drain-s": 11}},
+        {"select": {"names": "photo-*", "owner": "me"}, "set": {"slo-s": 20}},
+        **{"photo-a": {}, "photo-b": {"slo-s": 30}, "photo-c": {"owner": "you"}, "a": {}},
+    )
+    seen = {each.name: (each.slo_s, each.drain_s) for each in parsed(tmp_path, text).filters}
+    assert seen == {"photo-a": (20, 11), "photo-b": (30, 11), "photo-c": (10, 11), "a": (10, 11)}
+
+
+def test_an_override_selects_by_what_entry_and_class_say_not_by_what_another_one_set(tmp_path: Path):
+    text = overridden(
+        {"select": {"priority": "normal"}, "set": {"priority": "high"}},
+        {"select": {"priority": "low"}, "set": {"priority": "normal"}},
+        a={},
+        b={"class": "batch", "drain-s": 5},
+    ).replace("filters:", "defaults: {batch: {priority: low}}\nfilters:")
+    assert [each.priority for each in parsed(tmp_path, text).filters] == ["high", "normal"]
+
+
+def test_pooled_filters_take_their_worker_set_from_an_override(tmp_path: Path):
+    pool = {"select": {"class": "pooled"}, "set": {"worker-set": "warm", "image": IMAGE, "slots": 2}}
+    text = overridden(pool, a={"class": "pooled"}, b={"class": "pooled"})
+    assert {(each.worker_set, each.slots) for each in parsed(tmp_path, text).filters} == {("warm", 2)}
+
+
+names = lists(from_regex(r"[a-z]{1,6}", fullmatch=True), min_size=2, max_size=6, unique=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(names, data())
+def test_inserting_an_entry_or_moving_it_to_another_file_changes_no_other_filter(
+    tmp_path_factory, names, data
+):
+    entries = {
+        name: {"max": data.draw(integers(1, 9)), "class": data.draw(sampled_from(["interactive", "batch"]))}
+        for name in names
+    }
+    overrides = [
+        {"select": {"names": "a*"}, "set": {"slo-s": 900}},
+        {"select": {"class": "batch"}, "set": {}},
+    ]
+    overrides[1]["set"] = {"slo-s": 7200, "slots": 2}
+    places = [data.draw(sampled_from(["a.yaml", "b.yaml", "c.yaml"])) for _ in names]
+    whole = _catalogue_in(tmp_path_factory.mktemp("whole"), entries, ["one.yaml"] * len(names), overrides)
+    split = _catalogue_in(tmp_path_factory.mktemp("split"), entries, places, overrides)
+    assert split == whole
+    without = dict(list(entries.items())[1:])
+    fewer = _catalogue_in(tmp_path_factory.mktemp("fewer"), without, places[1:], overrides)
+    assert [each for each in whole.filters if each.name != names[0]] == list(fewer.filters)
+
+
+def _catalogue_in(folder: Path, entries: dict, places: list[str], overrides: list[dict]) -> Catalogue:
+    """Each entry in the file of `folder` that `places` says; overrides that would select nobody left out."""
+    used = [
+        each
+        for each in overrides
+        if any(
+            name.startswith("a") if "names" in each["select"] else entry["class"] == "batch"
+            for name, entry in entries.items()
+        )
+    ]
+    (folder / "0-common.yaml").write_text(yaml.safe_dump({"overrides": used}))
+    for file in set(places):
+        here = {
+            name: entry for (name, entry), place in zip(entries.items(), places, strict=True) if place == file
+        }
+        (folder / file).write_text(filters(**here))
+    return Catalogue.read(folder)
+
+
 def test_a_filter_says_what_it_leaves_out_by_the_documented_defaults(tmp_path: Path):
     text = f"filters:\n  a: {{image: '{IMAGE}', service-s: 2, min: 1, max: 2, longest-job-s: 9, owner: me}}\n"
     [each] = parsed(tmp_path, text).filters
@@ -149,7 +233,3 @@ def test_filters_are_frozen(tmp_path: Path):
 
 def test_the_editors_schema_is_the_models_own():
     assert (ROOT / FILE).read_text() == rendered(), "stale: run python -m surge.model.schema"
-    schema = json.loads(rendered())
-    [entry] = schema["properties"]["filters"]["patternProperties"].values()
-    written = yaml.safe_load(SAMPLE.read_text())
-    assert {key for each in written["filters"].values() for key in each} <= set(entry["properties"])
