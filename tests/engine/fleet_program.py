@@ -8,12 +8,11 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.clusters import local_node_pool
+from components.clusters.local_node_pool import by_name
 from components.clusters.outputs import ClusterOutputs
-from components.fleet import Fleet, FleetArgs
+from components.fleet import Fleet, FleetArgs, filter_services, shared_by
 from components.saturation import SaturationOutputs
 from surge.model import Filter, Settings
-from surge.policy.timescale import TimeScale
 from tests.engine.recording import Recorded, RecordingMonitor
 
 __all__ = ["POOLS", "fleet", "manifests", "settings"]
@@ -36,20 +35,11 @@ def fleet(
     chosen = given or settings()
 
     def run() -> Fleet:
-        return Fleet(
-            "one",
-            FleetArgs(
-                cluster=_cluster(chosen, version),
-                broker=SimpleNamespace(urls={"worker": pulumi.Output.secret("amqp://broker")}),
-                saturation=_saturation(),
-                filters=filters,
-                priority=10,
-                scale=TimeScale(),
-                simulated=False,
-                workers=chosen.workers,
-                ready=[],
-            ),
-        )
+        cluster = _cluster(chosen, version)
+        broker = SimpleNamespace(urls={"worker": pulumi.Output.secret("amqp://broker")})
+        made = Fleet("one", FleetArgs(cluster=cluster, broker=broker, filters=filters, ready=[]))
+        filter_services(filters, shared_by(chosen, cluster, _saturation()), made.ready)
+        return made
 
     return run
 
@@ -72,7 +62,7 @@ def _cluster(chosen: Settings, version: tuple[int, int]) -> ClusterOutputs:
         kubeconfig=pulumi.Output.from_input("{}"),
         kubernetes=provider,
         ready=[],
-        node_pools={pool.name: local_node_pool.outputs(pool) for pool in chosen.cluster.gpu_pools},
+        node_pools=by_name(chosen.cluster.gpu_pools),
         storage_class=None,
         load_balancer_address="192.0.2.1",
         lifeline=provider,
