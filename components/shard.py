@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components.clusters.local import VERSION
 from components.clusters.local_node_pool import by_name
 from components.clusters.outputs import ClusterOutputs, kubernetes_provider
 from components.fleet import filter_services, shared_by
@@ -43,6 +44,7 @@ def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:
         storage_class=None,
         load_balancer_address="",
         lifeline=None,
+        version=VERSION,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.clusters import local_node_pool
+from components.clusters.local_node_pool import by_name
 from components.clusters.outputs import ClusterOutputs
 from components.fleet import Fleet, FleetArgs, filter_services, shared_by
 from components.saturation import SaturationOutputs
@@ -38,7 +38,7 @@ def fleet(
         cluster = _cluster(chosen, version)
         broker = SimpleNamespace(urls={"worker": pulumi.Output.secret("amqp://broker")})
         made = Fleet("one", FleetArgs(cluster=cluster, broker=broker, filters=filters, ready=[]))
-        filter_services(filters, shared_by(chosen, cluster, _saturation()), ready=made.ready)
+        filter_services(filters, shared_by(chosen, cluster, _saturation()), made.ready)
         return made
 
     return run
@@ -62,7 +62,7 @@ def _cluster(chosen: Settings, version: tuple[int, int]) -> ClusterOutputs:
         kubeconfig=pulumi.Output.from_input("{}"),
         kubernetes=provider,
         ready=[],
-        node_pools=local_node_pool.by_name(chosen.cluster.gpu_pools),
+        node_pools=by_name(chosen.cluster.gpu_pools),
         storage_class=None,
         load_balancer_address="192.0.2.1",
         lifeline=provider,
