@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,9 +108,10 @@ class ScratchBroker:
         """As a crash: nothing is flushed, nobody is told."""
         self._end(signal.SIGKILL)
 
-    def declare(self, filters: Sequence[str]) -> None:
-        """Make exchanges, queues and bindings of these filters."""
-        shape = topology.of_filters({name: topology.FilterQueue(name=f"filter.{name}") for name in filters})
+    def declare(self, filters: Sequence[str], sets: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Make exchanges, queues and bindings of these filters. sets: the members of each worker set."""
+        queues = {name: topology.FilterQueue(name=f"filter.{name}") for name in filters}
+        shape = topology.of_filters(queues, sets or {})
         with pika.BlockingConnection(pika.URLParameters(self.amqp_url)) as connection:
             channel = connection.channel()
             for exchange in shape["exchanges"]:

@@ -1,9 +1,10 @@
 """The worker: warm, consume, be ready, work, drain."""
 
 import asyncio
+import contextlib
 import inspect
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,18 +12,20 @@ import structlog
 
 from worker.job import Job
 from worker.metrics import Tally
+from worker.pool import PATROL_S, Pool, Taken
 from worker.session import LostError, Session
 from worker.settings import Settings
 
 __all__ = ["Handler", "Worker"]
 
 Handler = Callable[[Job], Any]
+Take = Callable[[Session], Awaitable[Taken | None]]
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 
 
 class Worker:
-    """Consumes one queue until it is stopped. Many of them can share one event loop.
+    """Consumes one queue, or those of a set, until it is stopped. Many of them can share one event loop.
 
     handler: does the work of one job; a coroutine function runs in the loop, any other in a thread.
     A job is acked after its handler returned. A handler that raises sends the job back to the queue,
@@ -49,6 +52,8 @@ class Worker:
         self._log = structlog.get_logger("surge.worker").bind(filter=settings.filter, worker=settings.name)
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._pool = Pool(settings.members) if settings.members else None
+        self._room = asyncio.Semaphore(settings.slots)
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix=settings.name)
         self.tally = Tally(settings.filter, settings.slots)
 
@@ -86,12 +91,12 @@ class Worker:
         self._stopping.set()
 
     async def _serve(self) -> None:
-        session = Session(self._settings, lambda job, tag: self._start(session, job, tag))
+        session = Session(self._settings, lambda job, tag: self._start(self._receive(session, job, tag)))
         try:
             await session.open()
             if not self._stopping.is_set():
                 self._tell(True)
-                await self._or_stop(session.wait_lost())
+                await self._or_stop(session.wait_lost() if self._pool is None else self._patrol(session))
             # Also after a stop that came before we were Ready: a message may be here already.
             await self._drain(session)
         except LostError:
@@ -119,12 +124,41 @@ class Worker:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
 
-    def _start(self, session: Session, job: Job, tag: int) -> None:
-        task = asyncio.get_running_loop().create_task(self._work(session, job, tag))
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
+        return task
 
-    async def _work(self, session: Session, job: Job, tag: int) -> None:
+    async def _receive(self, session: Session, job: Job, tag: int) -> None:
+        if self._pool is None:
+            await self._work(session, job, tag)
+        else:
+            await self._take(session, self._pool.take, tag)
+
+    async def _take(self, session: Session, take: Take, *rings: int) -> None:
+        """Work on a message of a member; what rang for it is settled with it."""
+        try:
+            async with self._room:
+                taken = await take(session)
+                if taken is None:
+                    await session.ack(*rings)
+                else:
+                    await self._work(session, taken.job, taken.tag, *rings)
+        except LostError:
+            self._log.debug("broker lost while looking for work")
+
+    async def _patrol(self, session: Session) -> None:
+        """Serve messages that nobody rang for while there is nothing else to do. Raises LostError."""
+        assert self._pool is not None  # noqa: S101 -- the caller asked
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(session.wait_lost(), PATROL_S)
+            while not self._jobs and await self._pool.waits(session):
+                # Never cancelled: a stop waits for it like for any job.
+                await asyncio.wait({self._start(self._take(session, self._pool.look))})
+
+    async def _work(self, session: Session, job: Job, *tags: int) -> None:
         self.tally.busy += 1
         try:
             await self._call(self._handler, job)
@@ -133,9 +167,9 @@ class Worker:
                 "job failed", message_id=job.message_id, attempt=job.delivery_count + 1, exc_info=error
             )
             self.tally.jobs["failed"] += 1
-            await session.refuse(tag)
+            await session.refuse(*tags)
         else:
-            acked = await session.ack(tag)
+            acked = await session.ack(*tags)
             self._on_finished(job, acked)
             if acked:
                 self.tally.jobs["done"] += 1

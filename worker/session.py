@@ -1,7 +1,10 @@
-"""One connection to the broker with one consumer on it: from the connect to the last ack."""
+"""One connection to the broker with one consumer on it: from the connect to the last ack.
+
+A session of a pooled worker consumes its set's bell, and takes messages of other queues one by one.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pika
@@ -27,15 +30,17 @@ class LostError(Exception):
 class Session:
     """deliver: called with each job and its delivery tag, in the event loop."""
 
-    def __init__(self, settings: Settings, deliver: Callable[[Job, int], None]) -> None:
+    def __init__(self, settings: Settings, deliver: Callable[[Job, int], object]) -> None:
         self._settings = settings
         self._deliver = deliver
         self._lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._connection: AsyncioConnection | None = None
         self._channel: Channel | None = None
         self._tag = ""
-        self._unacked = 0
+        self._delivered: set[int] = set()  # and not answered yet
         self._room_since = 0.0
+        self._getting = asyncio.Lock()
+        self._got = self._reply()
         self._may_answer = asyncio.Event()
         self._may_answer.set()
 
@@ -78,18 +83,36 @@ class Session:
         finally:
             self._may_answer.set()
 
-    async def ack(self, tag: int) -> bool:
-        """False when the connection is gone: the broker will deliver the message again."""
-        return await self._answer(lambda channel: channel.basic_ack(tag))
+    async def ready(self, queue: str) -> int:
+        """The messages that wait in `queue` now. Raises LostError, also when the queue is not there."""
+        declared = self._reply()
+        self._open_channel_now().queue_declare(
+            queue, passive=True, callback=lambda frame: _settle(declared, frame.method.message_count)
+        )
+        return await self._or_lost(declared)
 
-    async def refuse(self, tag: int) -> bool:
+    async def get(self, queue: str) -> tuple[Basic.GetOk, BasicProperties, bytes] | None:
+        """Take one message that waits in `queue`; None when there is none. Raises LostError.
+
+        See it through: the message of a call that is given up stays with this connection until it ends.
+        """
+        async with self._getting:  # pika knows of one at a time
+            self._got = self._reply()
+            self._open_channel_now().basic_get(queue, lambda _channel, *got: _settle(self._got, got))
+            return await self._or_lost(self._got)
+
+    async def ack(self, *tags: int) -> bool:
+        """The messages behind one delivery. False when the connection is gone: they come again."""
+        return await self._answer(lambda channel, tag: channel.basic_ack(tag), tags)
+
+    async def refuse(self, *tags: int) -> bool:
         """Back to the queue as a failure, which counts: it gives the message up after its delivery limit."""
         # Not a nack: since RabbitMQ 4.3 that does not count, and a poison message would go round for ever.
-        return await self._answer(lambda channel: channel.basic_reject(tag, requeue=True))
+        return await self._answer(lambda channel, tag: channel.basic_reject(tag, requeue=True), tags)
 
-    async def hand_back(self, tag: int) -> bool:
+    async def hand_back(self, *tags: int) -> bool:
         """Back to the queue, unfinished but not failed. Before RabbitMQ 4.3 it counts all the same."""
-        return await self._answer(lambda channel: channel.basic_nack(tag, requeue=True))
+        return await self._answer(lambda channel, tag: channel.basic_nack(tag, requeue=True), tags)
 
     async def close(self) -> None:
         """Say goodbye; everything acked before is flushed first."""
@@ -111,19 +134,20 @@ class Session:
             # pika has no public way to abort.
             self._connection._adapter_disconnect_stream()  # pyright: ignore[reportAttributeAccessIssue]
 
-    async def _answer(self, send: Callable[[Channel], None]) -> bool:
+    async def _answer(self, send: Callable[[Channel, int], None], tags: Sequence[int]) -> bool:
         await self._may_answer.wait()
         if not self.is_open:
             return False
         assert self._channel is not None  # noqa: S101 -- is_open
-        send(self._channel)
-        self._unacked -= 1
+        for tag in tags:
+            send(self._channel, tag)
+            self._delivered.discard(tag)
         self._room_since = asyncio.get_running_loop().time()
         return True
 
     def _unsettled_s(self) -> float:
         """Seconds for which a message may still be on its way here; 0 when all slots are taken."""
-        if self._unacked >= self._settings.slots:
+        if len(self._delivered) >= self._settings.slots:
             return 0.0
         return self._room_since + SETTLED_S - asyncio.get_running_loop().time()
 
@@ -145,6 +169,7 @@ class Session:
         channel = connection.channel(on_open_callback=lambda made: _settle(opened, made))
         channel.add_on_close_callback(lambda _channel, reason: self._lose(reason))
         channel.add_on_cancel_callback(lambda _frame: self._lose("the broker cancelled the consumer"))
+        channel.add_callback(lambda _frame: _settle(self._got, None), [Basic.GetEmpty], one_shot=False)
         return await self._or_lost(opened)
 
     async def _consume(self, channel: Channel) -> None:
@@ -163,8 +188,14 @@ class Session:
     def _on_message(
         self, _channel: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes
     ) -> None:
-        self._unacked += 1
-        self._deliver(Job.of(method, properties, body), int(method.delivery_tag or 0))
+        tag = int(method.delivery_tag or 0)
+        self._delivered.add(tag)
+        self._deliver(Job.of(method, properties, body, self._settings.filter), tag)
+
+    def _open_channel_now(self) -> Channel:
+        self._raise_if_lost()
+        assert self._channel is not None  # noqa: S101 -- open() made it
+        return self._channel
 
     async def _or_lost(self, reply: "asyncio.Future[Any]") -> Any:
         await asyncio.wait({reply, self._lost}, return_when=asyncio.FIRST_COMPLETED)

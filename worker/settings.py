@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-__all__ = ["Settings", "SettingsError"]
+__all__ = ["Settings", "SettingsError", "read_members"]
 
 
 class SettingsError(ValueError):
@@ -18,6 +18,7 @@ class SettingsError(ValueError):
 class Settings:
     """url: AMQP URL with password. slots: jobs at a time, which is the prefetch.
 
+    members: of a worker set, the queue of each filter; `queue` is the set's bell then, `filter` its name.
     priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
     end of the last job. name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
     """
@@ -25,6 +26,7 @@ class Settings:
     filter: str
     queue: str
     url: str = field(repr=False)
+    members: Mapping[str, str] = field(default_factory=dict)
     slots: int = 1
     priority: int = 0
     grace_s: float = 60.0
@@ -34,19 +36,28 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SURGE_FILTER, _QUEUE, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT.
+        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT.
 
         Raises SettingsError.
         """
         return cls(
             filter=_text(environment, "SURGE_FILTER"),
             queue=_text(environment, "SURGE_QUEUE"),
+            members=read_members(environment.get("SURGE_MEMBERS", "")),
             url=_file(environment, "SURGE_AMQP_URL_FILE"),
             slots=_number(environment, "SURGE_SLOTS", "1", least=1),
             priority=_number(environment, "SURGE_PRIORITY", "0", least=0),
             grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
             probe_port=_number(environment, "SURGE_PROBE_PORT", "8080", least=1),
         )
+
+
+def read_members(text: str) -> dict[str, str]:
+    """Return the queue of each filter in `NAME=QUEUE,NAME=QUEUE`. Raises SettingsError."""
+    pairs = [item.partition("=") for item in text.split(",") if item]
+    if any(not name or not queue for name, _, queue in pairs):
+        raise SettingsError(f"SURGE_MEMBERS is {text[:80]!r}: want filters and queues, NAME=QUEUE,NAME=QUEUE")
+    return {name: queue for name, _, queue in pairs}
 
 
 def _text(environment: Mapping[str, str], name: str) -> str:

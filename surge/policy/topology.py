@@ -1,10 +1,10 @@
 """What a fleet needs on its broker: names, queues, dead letters, and the least rights of each role."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DEAD_LETTERS", "EVENT_QUEUES", "EXCHANGE", "VHOST", "FilterQueue", "of_filters", "users"]
+__all__ = ["DEAD_LETTERS", "EVENT_QUEUES", "EXCHANGE", "VHOST", "FilterQueue", "bell", "of_filters", "users"]
 
 VHOST = "surge"
 EXCHANGE = "filters"
@@ -42,11 +42,20 @@ class FilterQueue:
         return arguments
 
 
-def of_filters(queues: Mapping[str, FilterQueue]) -> dict[str, list[dict[str, Any]]]:
+def bell(worker_set: str) -> str:
+    """The queue that the workers of a set consume; each message of a member leaves a copy there."""
+    return f"filter.{worker_set}"
+
+
+def of_filters(
+    queues: Mapping[str, FilterQueue], sets: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """Exchanges, queues and bindings of a fleet, as the management API names their fields.
 
-    queues: the queue of each filter, by the filter's name, which is the routing key.
+    queues: the queue of each filter, by the filter's name, which is the routing key. sets: the members
+    of each worker set.
     """
+    rings = [(bell(name), member) for name, members in (sets or {}).items() for member in members]
     return {
         "exchanges": [
             {"name": EXCHANGE, "type": "direct", "durable": True},
@@ -58,6 +67,8 @@ def of_filters(queues: Mapping[str, FilterQueue]) -> dict[str, list[dict[str, An
                 {"name": queue.name, "type": "quorum", "arguments": queue.arguments}
                 for queue in queues.values()
             ),
+            # A copy that nobody could use is no loss: no dead letters, no limit.
+            *({"name": bell(name), "type": "quorum", "arguments": {}} for name in sets or {}),
         ],
         "bindings": [
             {"source": DEAD_LETTERS, "destination": DEAD_LETTERS, "routing_key": ""},
@@ -65,6 +76,7 @@ def of_filters(queues: Mapping[str, FilterQueue]) -> dict[str, list[dict[str, An
                 {"source": EXCHANGE, "destination": queue.name, "routing_key": name}
                 for name, queue in queues.items()
             ),
+            *({"source": EXCHANGE, "destination": queue, "routing_key": key} for queue, key in rings),
         ],
     }
 

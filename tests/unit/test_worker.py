@@ -37,6 +37,12 @@ def test_settings_are_read_from_the_pod_and_the_url_from_its_file(environment):
     assert settings.url == "amqp://worker:secret@broker:5672/surge"
 
 
+def test_a_pooled_worker_is_told_the_queue_of_each_member(environment):
+    told = environment | {"SURGE_MEMBERS": "frame=filter.frame,wink=filter.wink.2"}
+    assert Settings.from_environment(environment).members == {}
+    assert Settings.from_environment(told).members == {"frame": "filter.frame", "wink": "filter.wink.2"}
+
+
 def test_the_password_does_not_show_when_settings_are_printed(environment):
     assert "secret" not in repr(Settings.from_environment(environment))
 
@@ -47,6 +53,7 @@ def test_the_password_does_not_show_when_settings_are_printed(environment):
         ({"SURGE_FILTER": ""}, "SURGE_FILTER is not set"),
         ({"SURGE_SLOTS": "0"}, "SURGE_SLOTS is '0': want a whole number of at least 1"),
         ({"SURGE_SLOTS": "two"}, "SURGE_SLOTS is 'two'"),
+        ({"SURGE_MEMBERS": "frame,wink"}, "SURGE_MEMBERS is 'frame,wink': want filters and queues"),
         ({"SURGE_PRIORITY": "-1"}, "SURGE_PRIORITY is '-1'"),
         ({"SURGE_AMQP_URL_FILE": "/nowhere/url"}, "/nowhere/url .* cannot be read: No such file"),
         ({"SURGE_AMQP_URL_FILE": "/dev/null"}, "holds no amqp:// or amqps:// URL"),
