@@ -9,6 +9,7 @@ from components.clusters.outputs import NodePool
 from surge.model import Filter
 from surge.model.capacity import pool_of
 from surge.policy.gpu import Fraction, Pair, Share, Whole, limits, protocol
+from surge.policy.gpu.shapes import PAIR_LABEL
 
 __all__ = ["UNPRIVILEGED", "GpuPart", "gpu_part"]
 
@@ -38,7 +39,9 @@ class GpuPart:
 
     @property
     def labels(self) -> dict[str, str]:
-        """HAMi's webhook would take pods of the plain device plugin for its own."""
+        """The verifier looks for pairs; HAMi's webhook would take pods of the plain plugin for its own."""
+        if self.before or self.beside:
+            return dict([PAIR_LABEL])
         return {"hami.io/webhook": "ignore"} if self.hami and self.home.pool.kind == "whole" else {}
 
     @property

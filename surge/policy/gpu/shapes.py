@@ -10,6 +10,7 @@ __all__ = [
     "CARDS",
     "CORES",
     "MEMORY",
+    "PAIR_LABEL",
     "Fraction",
     "Pair",
     "Route",
@@ -23,6 +24,9 @@ __all__ = [
 
 # HAMi's names of distinct cards, MiB of each, percent of each one's processors.
 CARDS, MEMORY, CORES = "nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpucores"
+
+# Pods that carry it are pairs, whichever route keeps them on one card.
+PAIR_LABEL = ("surge.dev/gpu-shape", "pair")
 
 Route = Literal["slot-cap", "init-container"]
 
