@@ -8,7 +8,8 @@ import pulumi_kubernetes as k8s
 from components.clusters.outputs import NodePool
 from surge.model import Filter
 from surge.model.capacity import pool_of
-from surge.policy.gpu import Fraction, Pair, Share, Whole, limits
+from surge.policy.gpu import Fraction, Pair, Share, Whole, limits, protocol
+from surge.policy.gpu.shapes import PAIR_LABEL
 
 __all__ = ["UNPRIVILEGED", "GpuPart", "gpu_part"]
 
@@ -38,14 +39,16 @@ class GpuPart:
 
     @property
     def labels(self) -> dict[str, str]:
-        """HAMi's webhook would take pods of the plain device plugin for its own."""
+        """The verifier looks for pairs; HAMi's webhook would take pods of the plain plugin for its own."""
+        if self.before or self.beside:
+            return dict([PAIR_LABEL])
         return {"hami.io/webhook": "ignore"} if self.hami and self.home.pool.kind == "whole" else {}
 
     @property
     def annotations(self) -> dict[str, str]:
         """On the pod, so that no default of the scheduler can separate siblings."""
         pool = self.home.pool
-        return {} if pool.kind == "whole" else {"hami.io/gpu-scheduler-policy": pool.policy}
+        return {} if pool.kind == "whole" else {protocol.GPU_POLICY: pool.policy}
 
     def placed(self, spec: k8s.core.v1.PodSpecArgsDict) -> k8s.core.v1.PodSpecArgsDict:
         """`spec` with where the pod runs and what runs before its containers."""

@@ -14,6 +14,7 @@ from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
 from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
 from components.shard import build_shard
+from components.verifier import PAIR_ALERTS, LocalVerifier, LocalVerifierArgs
 from surge.model import Catalogue, Filter, Settings, Shard
 
 __all__ = ["NotAvailableError", "build"]
@@ -84,9 +85,10 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             cluster=outputs,
             scrape_s=settings.prometheus.scrape_s,
             retention=settings.prometheus.retention,
-            rules=ALERTS.read_text(),
+            rules=[ALERTS, PAIR_ALERTS],
         ),
     )
+    LocalVerifier(name, LocalVerifierArgs(host=host, cluster=outputs))
     workers = LocalWorkers(
         name,
         LocalWorkersArgs(

@@ -32,6 +32,7 @@ SOURCES = (
     "providers",
     "surge",
     "toolchain",
+    "verifier",
     "worker",
 )
 

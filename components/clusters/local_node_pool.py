@@ -1,12 +1,11 @@
 """The simulated nodes of a pool: what they are called, what they keep away, what they claim to have."""
 
-import json
 from collections.abc import Sequence
 
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import NodePool
-from surge.policy.gpu import Pool
+from surge.policy.gpu import Pool, protocol
 
 __all__ = ["ZONE", "annotations", "by_name", "labels", "taint", "zone"]
 
@@ -51,23 +50,9 @@ def annotations(node: str, pool: Pool) -> dict[str, str]:
     own = {"lab.surge.dev/gpus": str(pool.cards_per_node * pool.slots)}
     if pool.kind == "whole":
         return own
-    cards = [
-        {
-            "id": f"GPU-{node}-{index}",
-            "index": index,
-            "count": pool.slots,
-            "devmem": pool.card_mib,
-            "devcore": 100,
-            "type": "NVIDIA-A100",
-            "numa": 0,
-            "mode": "hami-core",
-            "health": True,
-        }
-        for index in range(pool.cards_per_node)
-    ]
     return {
         **own,
         "lab.surge.dev/gpumem": str(pool.cards_per_node * pool.card_mib),
         "lab.surge.dev/gpucores": str(pool.cards_per_node * 100),
-        "hami.io/node-nvidia-register": json.dumps(cards),
+        protocol.REGISTER: protocol.registration(node, pool),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 
@@ -16,13 +17,13 @@ __all__ = ["LocalPrometheus", "LocalPrometheusArgs"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalPrometheusArgs:
-    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h; rules: text of a rule file."""
+    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h; rules: rule files."""
 
     host: LocalHost
     cluster: ClusterOutputs
     scrape_s: float
     retention: str
-    rules: str
+    rules: Sequence[Path]
 
 
 class LocalPrometheus(pulumi.ComponentResource):
@@ -51,7 +52,7 @@ class LocalPrometheus(pulumi.ComponentResource):
                 "prometheus.yml": prometheus.configuration(
                     host.ports, scrape_s=host.scale.wall(args.scrape_s)
                 ),
-                "rules.yml": args.rules,
+                **{f"rules/{file.name}": file.read_text() for file in args.rules},
                 "ca.crt": host.pki.authority.certificate,
                 "client.crt": user.certificate,
                 "client.key": user.private_key,

@@ -99,7 +99,7 @@ class SaturationServer(pulumi.ComponentResource):
         self._name = name
         self._args = args
         self._child = args.cluster.child_of(self)
-        self._namespace = k8s.core.v1.Namespace(
+        self.namespace = k8s.core.v1.Namespace(
             f"{name}-{NAMESPACE}",
             metadata={
                 "name": NAMESPACE,
@@ -107,7 +107,7 @@ class SaturationServer(pulumi.ComponentResource):
             },
             opts=self._child,
         )
-        self._inside = args.cluster.child_of(self, [self._namespace])
+        self._inside = args.cluster.child_of(self, [self.namespace])
         tokens = {number: self._token(number) for number in sorted(args.accepted_tokens)}
         self._authority = Authority(
             f"{name}-saturation-ca",
@@ -208,7 +208,7 @@ class SaturationServer(pulumi.ComponentResource):
             spec=network.policy(args.monitoring_namespace, args.broker, ports),
             opts=self._inside,
         )
-        child = args.cluster.child_of(self, [self._namespace, *args.monitors])
+        child = args.cluster.child_of(self, [self.namespace, *args.monitors])
         for kind, spec in {
             "ServiceMonitor": monitoring.service_monitor(HOST),
             "PrometheusRule": monitoring.rules(),

@@ -32,6 +32,8 @@ SERVICES = (
     "prometheus",
     "fleet",
     "alertmanager",
+    "hami",
+    "verifier",
 )
 
 

@@ -20,13 +20,17 @@ def command(port: int, *, retention: str) -> list[str]:
 
 
 def configuration(ports: Ports, *, scrape_s: float) -> str:
-    """Return JSON, which is YAML; rules.yml is beside it. scrape_s: wall seconds, kept to the millisecond."""
+    """Return JSON, which is YAML; rule files are in rules/ beside it.
+
+    scrape_s: wall seconds, kept to the millisecond.
+    """
     client = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
     jobs = [
         _job("saturation", ports.saturation, tls={"ca_file": "ca.crt"}),
         _job("broker", ports.broker_prometheus),
         _job("broker-queues", ports.broker_prometheus, path="/metrics/detailed", query=QUEUE_FAMILIES),
         _job("fleet", ports.fleet),
+        _job("verifier", ports.verifier),
         _job("keda", ports.keda_operator_metrics),
         _job("kwok", ports.kwok),
         # The API server tells some 20,000 series of itself; these are the ones our boards ask for.
@@ -39,7 +43,7 @@ def configuration(ports: Ports, *, scrape_s: float) -> str:
     ]
     interval = f"{round(scrape_s * 1000)}ms"
     settings = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
-    return json.dumps({"global": settings, "rule_files": ["rules.yml"], "scrape_configs": jobs}, indent=1)
+    return json.dumps({"global": settings, "rule_files": ["rules/*.yaml"], "scrape_configs": jobs}, indent=1)
 
 
 QUEUE_FAMILIES = {"family": ["queue_coarse_metrics", "queue_consumer_count"], "vhost": ["surge"]}

@@ -14,7 +14,7 @@ from components.saturation.settings import ServerSettings
 from surge.model import Catalogue, Saturation
 from surge.policy.timescale import TimeScale
 
-__all__ = ["IMAGE", "program", "settings"]
+__all__ = ["IMAGE", "cluster", "program", "settings"]
 
 ROOT = Path(__file__).parents[2]
 IMAGE = f"registry.example/surge/saturation@sha256:{'0' * 64}"
@@ -37,7 +37,7 @@ def program(**changes: Any) -> Callable[[], SaturationServer]:
 
     def run() -> SaturationServer:
         usual: dict[str, Any] = {
-            "cluster": _cluster(),
+            "cluster": cluster(),
             "image": IMAGE,
             "settings": settings(),
             "broker": [{"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": "rabbitmq"}}}],
@@ -49,7 +49,7 @@ def program(**changes: Any) -> Callable[[], SaturationServer]:
     return run
 
 
-def _cluster() -> ClusterOutputs:
+def cluster() -> ClusterOutputs:
     provider = k8s.Provider("one-kubernetes")
     return ClusterOutputs(
         name="one",

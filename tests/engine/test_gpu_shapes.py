@@ -99,6 +99,15 @@ def test_the_trainer_writes_and_the_worker_reads_the_handover(stack, name):
     assert {"name": "handover", "emptyDir": {}} in spec["volumes"]
 
 
+def test_the_verifier_finds_pairs_by_their_label(stack):
+    marked = {
+        name
+        for name in ("whole", "part", "pair", "first")
+        if template(stack, name)["metadata"]["labels"].get("surge.dev/gpu-shape") == "pair"
+    }
+    assert marked == {"pair", "first"}
+
+
 def test_nodes_of_a_pool_register_their_cards_and_keep_others_away(stack):
     nodes = {item.inputs["metadata"]["name"]: item.inputs for item in stack.of("kubernetes:core/v1:Node")}
     assert set(nodes) == {"gpu-0", "gpu-1", "pairs-0", "pairs-1", "shared-0"}

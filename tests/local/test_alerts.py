@@ -10,12 +10,17 @@ pytestmark = pytest.mark.local
 ALERTS = Path(__file__).parents[2] / "alerts"
 
 
-def test_the_rules_are_valid():
-    promtool("check", "rules", "saturation.yaml")
+FILES = sorted(file.name for file in ALERTS.glob("*.yaml"))
 
 
-def test_every_alert_fires_when_it_should_and_only_then():
-    promtool("test", "rules", "tests/saturation.yaml")
+@pytest.mark.parametrize("file", FILES)
+def test_the_rules_are_valid(file):
+    promtool("check", "rules", file)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_alert_fires_when_it_should_and_only_then(file):
+    promtool("test", "rules", f"tests/{file}")
 
 
 def promtool(*arguments: str) -> None:

@@ -16,8 +16,11 @@ def read(file: str) -> dict[str, Any]:
     return yaml.safe_load((ALERTS / file).read_text())
 
 
-RULES = {rule["alert"]: rule for group in read("saturation.yaml")["groups"] for rule in group["rules"]}
-CASES = [case for test in read("tests/saturation.yaml")["tests"] for case in test["alert_rule_test"]]
+FILES = sorted(file.name for file in ALERTS.glob("*.yaml"))
+RULES = {rule["alert"]: rule for file in FILES for group in read(file)["groups"] for rule in group["rules"]}
+CASES = [
+    case for file in FILES for test in read(f"tests/{file}")["tests"] for case in test["alert_rule_test"]
+]
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -4,7 +4,7 @@ from surge.policy.gpu.admission import Pool, Refusal, home_of, largest_k, pool_r
 from surge.policy.gpu.guard import guard_objects
 from surge.policy.gpu.hami import Books, Card, Placement, Pod, Request
 from surge.policy.gpu.packing import Packing, pack, stranded_mib, workers_on
-from surge.policy.gpu.shapes import Fraction, Pair, Shape, Share, Whole, limits, pod_of
+from surge.policy.gpu.shapes import Fraction, Pair, Shape, Share, Whole, limits, pod_of, request_of
 
 __all__ = [
     "Books",
@@ -28,6 +28,7 @@ __all__ = [
     "pod_of",
     "pool_refusals",
     "refusals",
+    "request_of",
     "slots_for",
     "stranded_mib",
     "workers_on",

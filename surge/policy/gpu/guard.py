@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from surge.policy.gpu.admission import Kind, Pool
+from surge.policy.gpu.protocol import GPU_POLICY
 from surge.policy.gpu.shapes import CARDS, CORES, MEMORY
 
 __all__ = ["guard_objects"]
@@ -15,7 +16,6 @@ __all__ = ["guard_objects"]
 NAME = "surge-gpu-shapes"
 PART = (MEMORY, CORES)
 POOL_LABEL = "surge.dev/pool"
-POLICY = "hami.io/gpu-scheduler-policy"
 # HAMi's ways to choose a card by something else than how full it is.
 OTHER_WAYS = ("hami.io/device-scoring-weights", "nvidia.com/vgpu-mode")
 ASKS = "c.?resources.?limits.orValue({}).exists(r, r.startsWith('nvidia.com/'))"
@@ -185,10 +185,10 @@ def _of_pairs(pools: Sequence[Pool]) -> Iterable[_Rule]:
         )
     yield _Rule(
         when="variables.kind == 'pairs'",
-        must=f"object.metadata.?annotations[?'{POLICY}'].orValue('') == 'binpack' && "
+        must=f"object.metadata.?annotations[?'{GPU_POLICY}'].orValue('') == 'binpack' && "
         f"!object.metadata.?annotations.orValue({{}}).exists(a, a in {list(OTHER_WAYS)})",
         message="another way to choose a card may separate the pair: set annotation "
-        f"{POLICY} to binpack, remove {' and '.join(OTHER_WAYS)}",
+        f"{GPU_POLICY} to binpack, remove {' and '.join(OTHER_WAYS)}",
     )
 
 

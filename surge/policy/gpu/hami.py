@@ -6,8 +6,9 @@ separate copies of the node, and a card is booked for the larger of the two.
 Source: pkg/scheduler/score.go, pkg/scheduler/policy/gpu_policy.go, pkg/device/nvidia/device.go.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 __all__ = ["Books", "Card", "Placement", "Pod", "Policy", "Request"]
@@ -91,16 +92,42 @@ class Books:
         self.nodes = [list(node) for node in nodes]
         self.policy: Policy = policy
 
-    def place(self, pod: Pod) -> Placement | None:
-        """Book `pod` on the fullest node that takes it, or return None and book nothing."""
+    def place(
+        self, pod: Pod, *, among: Iterable[int] | None = None, policy: Policy | None = None
+    ) -> Placement | None:
+        """Book `pod` on the fullest node that takes it, or return None and book nothing.
+
+        among: the nodes that come into question, all by default. policy: the pod's own, if it has one.
+        """
         by_fullness = sorted(
-            range(len(self.nodes)), key=lambda node: -sum(card.fullness() for card in self.nodes[node])
+            range(len(self.nodes)) if among is None else among,
+            key=lambda node: -sum(card.fullness() for card in self.nodes[node]),
         )
         first = (*pod.init, *pod.containers)[0]
+        choose = partial(_fitting, policy=policy or self.policy)
         for node in by_fullness:
-            if any(card.takes(first) for card in self.nodes[node]) and (placement := self._on(node, pod)):
+            if any(card.takes(first) for card in self.nodes[node]) and (
+                placement := self._book(node, pod, choose)
+            ):
                 return placement
         return None
+
+    def restore(self, node: int, pod: Pod, cards: Sequence[tuple[int, ...]]) -> Placement:
+        """Book `pod` on the cards it is known to have, per container, init containers first.
+
+        Raises ValueError when `cards` are not those of so many containers, IndexError for a card that the
+        node does not have.
+        """
+        if len(cards) != len(pod.init) + len(pod.containers):
+            raise ValueError(
+                f"cards of {len(cards)} containers, and {len(pod.init) + len(pod.containers)} ask for some: "
+                "want an entry for each"
+            )
+        known = iter(cards)
+        placement = self._book(node, pod, lambda _on, _request: next(known))
+        if placement is None:
+            raise ValueError("want the cards of every container")
+        return placement
 
     def remove(self, placement: Placement) -> None:
         for index, slots, mib, cores in placement.booked:
@@ -109,16 +136,18 @@ class Books:
             card.used_mib -= mib
             card.used_cores -= cores
 
-    def _on(self, node: int, pod: Pod) -> Placement | None:
+    def _book(self, node: int, pod: Pod, choose: "Choice") -> Placement | None:
         before = self.nodes[node]
         chosen: list[tuple[int, ...]] = []
         after: list[Card] = []
         for trial in (*((request,) for request in pod.init), pod.containers):
             cards = [card.copy() for card in before]
             for request in trial:
-                found = _fit(cards, request, self.policy)
+                found = choose(cards, request)
                 if found is None:
                     return None
+                for index in found:
+                    cards[index].book(request)
                 chosen.append(found)
             after = [_peak(one, other) for one, other in zip(after, cards, strict=True)] if after else cards
         booked = tuple(
@@ -135,17 +164,17 @@ class Books:
         return Placement(node, tuple(chosen), booked)
 
 
-def _fit(cards: Sequence[Card], request: Request, policy: Policy) -> tuple[int, ...] | None:
-    """Book `request` on its cards and return their indices; None when there are too few."""
+Choice = Callable[[Sequence[Card], Request], tuple[int, ...] | None]
+
+
+def _fitting(cards: Sequence[Card], request: Request, *, policy: Policy) -> tuple[int, ...] | None:
+    """The cards that HAMi gives to `request`; None when there are too few."""
     sign = -1 if policy == "binpack" else 1
     able = [index for index, card in enumerate(cards) if card.takes(request)]
     if len(able) < request.cards:
         return None
     able.sort(key=lambda index: (-sign * cards[index].numa, sign * cards[index].fullness()))
-    found = able[: request.cards]
-    for index in found:
-        cards[index].book(request)
-    return tuple(found)
+    return tuple(able[: request.cards])
 
 
 def _peak(one: Card, other: Card) -> Card:

@@ -1,5 +1,6 @@
 """What a worker asks of the GPUs, as data, and what its containers then state."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,6 +10,7 @@ __all__ = [
     "CARDS",
     "CORES",
     "MEMORY",
+    "PAIR_LABEL",
     "Fraction",
     "Pair",
     "Route",
@@ -17,10 +19,14 @@ __all__ = [
     "Whole",
     "limits",
     "pod_of",
+    "request_of",
 ]
 
 # HAMi's names of distinct cards, MiB of each, percent of each one's processors.
 CARDS, MEMORY, CORES = "nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpucores"
+
+# Pods that carry it are pairs, whichever route keeps them on one card.
+PAIR_LABEL = ("surge.dev/gpu-shape", "pair")
 
 Route = Literal["slot-cap", "init-container"]
 
@@ -85,7 +91,31 @@ def pod_of(shape: Shape) -> Pod:
             return Pod((_request(worker), _request(trainer)))
 
 
-def _request(share: Share) -> Request:
+def request_of(limits: Mapping[str, str]) -> Request | None:
+    """A container's limits as HAMi's scheduler sees them; None when it asks for no card."""
+    if not {CARDS, MEMORY, CORES} & limits.keys():
+        return None
+    memory, cores = limits.get(MEMORY), limits.get(CORES)
     # The webhook turns a bare GPU into an exclusive one; without it, no cores means none.
-    bare = share.memory_mib is None and share.cores is None
-    return Request(1, share.memory_mib, EXCLUSIVE if bare else share.cores or 0)
+    bare = memory is None and cores is None
+    return Request(
+        _number(limits.get(CARDS, "1")),
+        None if memory is None else _number(memory),
+        EXCLUSIVE if bare else _number(cores or "0"),
+    )
+
+
+def _request(share: Share) -> Request:
+    request = request_of(limits(share))
+    if request is None:
+        raise ValueError(f"{share} asks for no card")
+    return request
+
+
+def _number(quantity: str) -> int:
+    """A whole quantity; the API server writes 20000 as 20k."""
+    digits = quantity.rstrip("kKMGi")
+    return int(digits) * FACTORS[quantity[len(digits) :]]
+
+
+FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}

@@ -1,0 +1,82 @@
+"""The verifier of pairs on a real cluster: a pod that may list pods, and do nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as k8s
+
+from components.clusters.outputs import ClusterOutputs
+from components.rbac import cluster_role
+from components.saturation.cluster import NAMESPACE
+from components.verifier import pods
+from surge.model.filter import image_by_digest
+
+__all__ = ["Verifier", "VerifierArgs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifierArgs:
+    """image: of metrics_server/Dockerfile, by digest. namespace: `surge`, which the saturation server makes.
+
+    monitors: what Prometheus' own objects need before they can be made.
+
+    Raises ValueError for an image by tag.
+    """
+
+    cluster: ClusterOutputs
+    image: str
+    namespace: pulumi.Resource
+    monitors: Sequence[pulumi.Resource]
+    monitoring_namespace: str = "monitoring"
+
+    def __post_init__(self) -> None:
+        image_by_digest(self.image)
+
+
+class Verifier(pulumi.ComponentResource):
+    def __init__(self, name: str, args: VerifierArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("surge:verifier:Cluster", name, None, opts)
+        self._name = f"{name}-{pods.NAME}"
+        self._args = args
+        self._inside = args.cluster.child_of(self, [args.namespace])
+        account = k8s.core.v1.ServiceAccount(
+            self._name, metadata=_metadata(), automount_service_account_token=True, opts=self._inside
+        )
+        rights = cluster_role(
+            self._name,
+            user=f"system:serviceaccount:{NAMESPACE}:{pods.NAME}",
+            rules=pods.RULES,
+            opts=args.cluster.child_of(self),
+        )
+        self.workload = k8s.apps.v1.Deployment(
+            self._name,
+            metadata=_metadata(),
+            spec=pods.deployment(args.image),
+            opts=args.cluster.child_of(self, [args.namespace, account, *rights]),
+        )
+        self._watched()
+        self.register_outputs({})
+
+    def _watched(self) -> None:
+        args = self._args
+        k8s.core.v1.Service(self._name, metadata=_metadata(), spec=pods.service(), opts=self._inside)
+        k8s.networking.v1.NetworkPolicy(
+            self._name,
+            metadata=_metadata(),
+            spec=pods.network_policy(args.monitoring_namespace),
+            opts=self._inside,
+        )
+        for kind, spec in {"ServiceMonitor": pods.service_monitor(), "PrometheusRule": pods.rules()}.items():
+            k8s.apiextensions.CustomResource(
+                f"{self._name}-{kind}".lower(),
+                api_version="monitoring.coreos.com/v1",
+                kind=kind,
+                metadata=_metadata(),
+                spec=spec,
+                opts=args.cluster.child_of(self, [args.namespace, *args.monitors]),
+            )
+
+
+def _metadata() -> k8s.meta.v1.ObjectMetaArgsDict:
+    return {"name": pods.NAME, "namespace": NAMESPACE, "labels": pods.LABELS}
