@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from surge.cli import catalogue, down, environment, status, updates
+from surge.cli import catalogue, down, environment, status, updates, worker_check
 from surge.cli.console import Refusal, errors
 from surge.model import ProblemsError
 
@@ -43,3 +43,4 @@ down.register(app)
 status.register(app)
 catalogue.register(app)
 environment.register(app)
+worker_check.register(app)
