@@ -8,9 +8,17 @@ import pulumi_kubernetes as k8s
 
 from components.broker import BrokerOutputs
 from components.clusters.outputs import ClusterOutputs
-from components.filter_service import FilterService, FilterServiceArgs, Shared, disruption_budgets
+from components.filter_service import (
+    FilterService,
+    FilterServiceArgs,
+    ModelVolumes,
+    ModelVolumesArgs,
+    Shared,
+    disruption_budgets,
+    priority_classes,
+)
 from components.saturation import SaturationOutputs
-from surge.model import Filter, Settings
+from surge.model import Filter, Models, Settings
 
 __all__ = ["NAMESPACE", "Fleet", "FleetArgs", "filter_services", "shared_by"]
 
@@ -24,11 +32,12 @@ OWN_GPUS = 10
 @dataclass(frozen=True, kw_only=True)
 class FleetArgs:
     """filters: all that run here, in whatever stack their services are. ready: what must serve before
-    workers are made."""
+    workers are made. models: where filters' models lie."""
 
     cluster: ClusterOutputs
     broker: BrokerOutputs
     filters: Sequence[Filter]
+    models: Models
     ready: Sequence[pulumi.Resource]
 
 
@@ -37,12 +46,13 @@ class Fleet(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: FleetArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("surge:fleet:Fleet", name, None, opts)
+        priorities = priority_classes(name, opts=args.cluster.child_of(self))
         namespace = k8s.core.v1.Namespace(
             f"{name}-{NAMESPACE}",
             metadata={"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
             # It waits for the cluster's nodes and all the rest: a list of two in the state of each
             # filter, not of 200.
-            opts=args.cluster.child_of(self, args.ready),
+            opts=args.cluster.child_of(self, [*priorities, *args.ready]),
         )
         secret = k8s.core.v1.Secret(
             f"{name}-{BROKER_SECRET}",
@@ -55,6 +65,11 @@ class Fleet(pulumi.ComponentResource):
             {item.service_class for item in args.filters},
             NAMESPACE,
             opts=args.cluster.child_of(self, [namespace]),
+        )
+        ModelVolumes(
+            name,
+            ModelVolumesArgs(cluster=args.cluster, models=args.models, namespace=namespace),
+            opts=pulumi.ResourceOptions(parent=self),
         )
         self.ready: Sequence[pulumi.Resource] = [namespace, secret]
         self.register_outputs({})

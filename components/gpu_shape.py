@@ -51,14 +51,12 @@ class GpuPart:
         return {} if pool.kind == "whole" else {protocol.GPU_POLICY: pool.policy}
 
     def placed(self, spec: k8s.core.v1.PodSpecArgsDict) -> k8s.core.v1.PodSpecArgsDict:
-        """`spec` with where the pod runs and what runs before its containers."""
+        """`spec` with where the pod runs."""
         spec["node_selector"] = dict(self.home.labels)
         if self.home.tolerations:
             spec["tolerations"] = list(self.home.tolerations)
         if self.home.scheduler is not None:
             spec["scheduler_name"] = self.home.scheduler
-        if self.before:
-            spec["init_containers"] = list(self.before)
         return spec
 
 

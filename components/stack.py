@@ -101,6 +101,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             cluster=outputs,
             broker=broker.outputs,
             filters=here,
+            models=settings.workers.models,
             ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
     )

@@ -1,13 +1,33 @@
-"""What the filters of a class share on a cluster, made once."""
+"""What filters of a class, or of a priority, share on a cluster: made once."""
 
 from collections.abc import Iterable
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from surge.policy.disruption import MAX_UNAVAILABLE
+from surge.policy.disruption import MAX_UNAVAILABLE, PRIORITIES
 
-__all__ = ["disruption_budgets"]
+__all__ = ["disruption_budgets", "priority_class", "priority_classes"]
+
+
+def priority_class(priority: str) -> str:
+    """Its name: it is there once for the whole cluster, so it says whose it is."""
+    return f"surge-{priority}"
+
+
+def priority_classes(name: str, *, opts: pulumi.ResourceOptions) -> list[k8s.scheduling.v1.PriorityClass]:
+    return [
+        k8s.scheduling.v1.PriorityClass(
+            f"{name}-{priority}",
+            metadata={"name": priority_class(priority)},
+            value=precedence.value,
+            preemption_policy=precedence.preempts,
+            global_default=False,
+            description=f"Filters of priority {priority}",
+            opts=opts,
+        )
+        for priority, precedence in PRIORITIES.items()
+    ]
 
 
 def disruption_budgets(

@@ -2,6 +2,7 @@
 
 import pulumi_kubernetes as k8s
 
+from components.filter_service.classes import priority_class
 from components.filter_service.shared import Shared
 from components.gpu_shape import GpuPart
 from surge.model import Filter
@@ -26,7 +27,8 @@ def pod_labels(item: Filter, shared: Shared, gpu: GpuPart) -> dict[str, str]:
 def placed(
     spec: k8s.core.v1.PodSpecArgsDict, item: Filter, shared: Shared, gpu: GpuPart
 ) -> k8s.core.v1.PodSpecArgsDict:
-    """`spec` with its place: pool, runtime, spread, and the Secrets that its images are pulled with."""
+    """`spec` with its place: pool, priority, runtime, spread, the Secrets that images are pulled with."""
+    spec["priority_class_name"] = priority_class(item.priority)
     if shared.workers.runtime_class is not None:
         spec["runtime_class_name"] = shared.workers.runtime_class
     if shared.workers.pull_secrets:

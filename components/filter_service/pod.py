@@ -2,6 +2,7 @@
 
 import pulumi_kubernetes as k8s
 
+from components.filter_service.model import MODEL, ModelPart, model_part
 from components.filter_service.placement import placed
 from components.filter_service.shared import Shared
 from components.gpu_shape import UNPRIVILEGED, GpuPart
@@ -13,16 +14,20 @@ PROBE_PORT = 8080
 
 
 def pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
+    model = model_part(item.model, shared.workers.models)
     spec: k8s.core.v1.PodSpecArgsDict = {
         "termination_grace_period_seconds": shared.grace_s(item),
         "automount_service_account_token": False,
         "security_context": {"run_as_non_root": True, "seccomp_profile": {"type": "RuntimeDefault"}},
-        "containers": [_worker(item, shared, gpu), *gpu.beside],
+        "containers": [_worker(item, shared, gpu, model), *model.shown_to(gpu.beside)],
         "volumes": [
             {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}},
             *gpu.volumes,
+            *model.volumes,
         ],
     }
+    if before := [*model.before, *model.shown_to(gpu.before)]:
+        spec["init_containers"] = before
     return placed(spec, item, shared, gpu)
 
 
@@ -37,7 +42,7 @@ def simulation(item: Filter, shared: Shared) -> dict[str, str]:
     }
 
 
-def _worker(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.ContainerArgsDict:
+def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s.core.v1.ContainerArgsDict:
     environment = {
         "SURGE_FILTER": item.name,
         "SURGE_QUEUE": item.queue,
@@ -45,6 +50,7 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.Container
         "SURGE_PRIORITY": str(shared.priority),
         "SURGE_GRACE_S": str(shared.grace_s(item)),
         "SURGE_AMQP_URL_FILE": "/etc/surge/broker/url",
+        **({"SURGE_MODEL": MODEL} if model.mounts else {}),
     }
     return {
         "name": "worker",
@@ -64,5 +70,6 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.Container
         "volume_mounts": [
             {"name": "broker", "mount_path": "/etc/surge/broker", "read_only": True},
             *gpu.mounts,
+            *model.mounts,
         ],
     }

@@ -5,7 +5,7 @@ from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
 from surge.model.settings import Broker, Cluster, Fleet, Prometheus, Saturation, Settings
 from surge.model.shard import Shard
-from surge.model.workers import Workers
+from surge.model.workers import Models, Workers
 
 __all__ = [
     "Broker",
@@ -13,6 +13,7 @@ __all__ = [
     "Cluster",
     "Filter",
     "Fleet",
+    "Models",
     "ProblemsError",
     "Prometheus",
     "Saturation",

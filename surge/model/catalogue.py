@@ -10,6 +10,7 @@ from surge.model.capacity import capacity_problems
 from surge.model.catalogue_files import SECTIONS, read_catalogue
 from surge.model.entry import CLASSES, Defaults
 from surge.model.filter import RULES, Filter
+from surge.model.model_stores import model_store_problems
 from surge.model.overrides import Override, read_overrides
 from surge.model.problems import Path, ProblemsError, did_you_mean, joined, shown
 from surge.model.settings import Settings
@@ -41,7 +42,9 @@ class Catalogue:
         reading.read(document.value)
         filters = reading.filters
         found = worker_set_problems(filters)
-        found += capacity_problems(filters, settings) if settings is not None else []
+        if settings is not None:
+            found += capacity_problems(filters, settings)
+            found += model_store_problems(filters, settings)
         problems = reading.problems + [reading.explained(*each) for each in found]
         if problems:
             raise ProblemsError(_lines(document, problems))

@@ -1,6 +1,8 @@
-"""How many workers of a class may be taken away at once by somebody who may wait: a drain, an upgrade."""
+"""Who may be taken away, for whom: a drain or an upgrade that can wait, a filter that cannot."""
 
-__all__ = ["MAX_UNAVAILABLE"]
+from typing import Literal, NamedTuple
+
+__all__ = ["MAX_UNAVAILABLE", "PRIORITIES", "Precedence"]
 
 # Of all Ready workers of the class; Kubernetes rounds a share up, so one worker may always go.
 MAX_UNAVAILABLE: dict[str, str] = {
@@ -11,4 +13,20 @@ MAX_UNAVAILABLE: dict[str, str] = {
     "scale-to-zero": "25%",
     # Nobody waits: what is in hand is finished first, and a drain should be over soon.
     "batch": "50%",
+}
+
+
+class Precedence(NamedTuple):
+    """value: above the 0 of pods that say nothing. preempts: it may evict workers of lower ones."""
+
+    value: int
+    preempts: Literal["PreemptLowerPriority", "Never"]
+
+
+# A worker that is evicted costs its successor a warm-up, and the newcomer waits for its longest job:
+# only `high` is worth that. The others are merely placed first.
+PRIORITIES: dict[str, Precedence] = {
+    "high": Precedence(3_000, "PreemptLowerPriority"),
+    "normal": Precedence(2_000, "Never"),
+    "low": Precedence(1_000, "Never"),
 }

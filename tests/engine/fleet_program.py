@@ -37,7 +37,10 @@ def fleet(
     def run() -> Fleet:
         cluster = _cluster(chosen, version)
         broker = SimpleNamespace(urls={"worker": pulumi.Output.secret("amqp://broker")})
-        made = Fleet("one", FleetArgs(cluster=cluster, broker=broker, filters=filters, ready=[]))
+        args = FleetArgs(
+            cluster=cluster, broker=broker, filters=filters, models=chosen.workers.models, ready=[]
+        )
+        made = Fleet("one", args)
         filter_services(filters, shared_by(chosen, cluster, _saturation()), made.ready)
         return made
 

@@ -14,6 +14,8 @@ from tests.engine.recording import RecordingMonitor, record
 
 KUBERNETES = "1.36"
 IMAGE = "registry.example/style@sha256:" + "0" * 64
+PART = "memory-mib: 9000, cores: 20"
+FIRST = f"{{{PART}, trainer: {{image: '{IMAGE}', {PART}, runs: first}}}}"
 ENTRIES = f"""
 defaults:
   interactive: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, owner: me}}
@@ -28,20 +30,42 @@ filters:
     image: '{IMAGE}'
     gpu: {{memory-mib: 16000, cores: 20, trainer: {{image: '{IMAGE}', memory-mib: 20000, cores: 25}}}}
   night: {{image: '{IMAGE}', class: batch}}
-  rare: {{image: '{IMAGE}', class: scale-to-zero}}
+  rare: {{image: '{IMAGE}', class: scale-to-zero, priority: low}}
+  shelf: {{image: '{IMAGE}', model: 'nas://models/style/v3', priority: high}}
+  borrowed: {{image: '{IMAGE}', model: 'nas://theirs/style.safetensors'}}
+  bucket: {{image: '{IMAGE}', model: 's3://models/style/v3'}}
+  learner:
+    image: '{IMAGE}'
+    model: nas://models/faces
+    gpu: {FIRST}
+  learner-pulls:
+    image: '{IMAGE}'
+    model: s3://models/faces
+    gpu: {FIRST}
 """
+NAS = {"server": "nas.example", "path": "/export/models"}
+MODELS = {
+    "shares": {"models": NAS, "theirs": {"claim": "their-models"}},
+    "puller": {"image": IMAGE, "secret": "bucket-key"},
+}
+GIVEN = settings(workers={"models": MODELS})
+CACHED = settings(workers={"models": {**MODELS, "cache": "/var/lib/surge/models"}})
 
 
 @pytest.fixture(scope="module")
 def filters(tmp_path_factory) -> tuple[Filter, ...]:
     file = tmp_path_factory.mktemp("catalogue") / "filters.yaml"
     file.write_text(ENTRIES)
-    return Catalogue.read(file, settings()).filters
+    return Catalogue.read(file, GIVEN).filters
 
 
 @pytest.fixture(scope="module")
 def stack(filters) -> RecordingMonitor:
-    return record(fleet(filters))
+    return record(fleet(filters, GIVEN))
+
+
+def named(filters: tuple[Filter, ...], *names: str) -> list[Filter]:
+    return [item for item in filters if item.name in names]
 
 
 def deployment(stack: RecordingMonitor, name: str) -> dict[str, Any]:
@@ -62,7 +86,7 @@ def scale_up(stack: RecordingMonitor, name: str) -> dict[str, Any]:
 
 
 def test_a_filter_adds_two_objects_and_all_else_is_there_once(filters):
-    few, all_of_them = (len(manifests(record(fleet(some)))) for some in (filters[:1], filters))
+    few, all_of_them = (len(manifests(record(fleet(some, GIVEN)))) for some in (filters[:1], filters))
     kinds = len({item.service_class for item in filters}) - len({item.service_class for item in filters[:1]})
     assert all_of_them - few == 2 * (len(filters) - 1) + kinds
 
@@ -97,15 +121,16 @@ def test_pods_that_share_cards_are_in_hamis_fast_lane_unless_somebody_minds(stac
     label = "scheduling.x-k8s.io/pod-group"
     assert (labels(stack, "pair")[label], labels(stack, "part")[label]) == ("pair", "part")
     assert label not in labels(stack, "whole")
-    without = record(fleet(filters, settings(workers={"pod-group": False})))
+    without = record(fleet(named(filters, "pair"), settings(workers={"pod-group": False})))
     assert label not in labels(without, "pair")
 
 
 def test_the_settings_name_the_runtime_and_the_pull_secrets_of_every_pod(stack, filters):
     assert not {"runtimeClassName", "imagePullSecrets"} & set(pod(stack, "whole"))
     given = settings(workers={"runtime-class": "nvidia", "pull-secrets": ["ours", "theirs"]})
-    for item in filters:
-        spec = pod(record(fleet([item], given)), item.name)
+    stack = record(fleet(named(filters, "whole", "pair", "night"), given))
+    for name in ("whole", "pair", "night"):
+        spec = pod(stack, name)
         assert spec["runtimeClassName"] == "nvidia"
         assert spec["imagePullSecrets"] == [{"name": "ours"}, {"name": "theirs"}]
 
@@ -114,7 +139,7 @@ def test_a_high_target_gets_a_tolerance_that_leaves_room_where_the_api_server_ha
     assert scale_up(stack, "steered")["tolerance"] == "0.026"
     assert "tolerance" not in scale_up(stack, "usual")
     assert "tolerance" not in scale_up(stack, "whole")
-    older = record(fleet(filters, version=(1, 34)))
+    older = record(fleet(named(filters, "steered"), version=(1, 34)))
     assert "tolerance" not in scale_up(older, "steered")
 
 
@@ -134,8 +159,84 @@ def test_nobody_is_root_and_nothing_is_written_but_volumes(stack, filters):
             assert "@sha256:" in container["image"]
 
 
+def test_who_waits_for_nobody_may_evict_and_all_others_are_placed_in_order(stack):
+    classes = {
+        item.inputs["metadata"]["name"]: (item.inputs["value"], item.inputs["preemptionPolicy"])
+        for item in stack.of("kubernetes:scheduling.k8s.io/v1:PriorityClass")
+    }
+    assert classes == {
+        "surge-high": (3_000, "PreemptLowerPriority"),
+        "surge-normal": (2_000, "Never"),
+        "surge-low": (1_000, "Never"),
+    }
+    asked = {name: pod(stack, name)["priorityClassName"] for name in ("shelf", "whole", "rare")}
+    assert asked == {"shelf": "surge-high", "whole": "surge-normal", "rare": "surge-low"}
+
+
+def test_a_share_is_one_volume_for_all_and_a_folder_of_it_for_each(stack):
+    [volume] = [item.inputs for item in stack.of("kubernetes:core/v1:PersistentVolume")]
+    [claim] = [item.inputs for item in stack.of("kubernetes:core/v1:PersistentVolumeClaim")]
+    assert volume["spec"]["nfs"] == {**NAS, "readOnly": True}
+    assert volume["spec"]["claimRef"] == {"namespace": "filters", "name": claim["metadata"]["name"]}
+    assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+    assert (volume["spec"]["storageClassName"], claim["spec"]["storageClassName"]) == ("", "")
+    assert volumes(stack, "shelf") == {
+        "persistentVolumeClaim": {"claimName": "models-models", "readOnly": True}
+    }
+    assert volumes(stack, "borrowed")["persistentVolumeClaim"]["claimName"] == "their-models"
+    [worker] = pod(stack, "shelf")["containers"]
+    assert mounts(worker) == [
+        {"name": "model", "mountPath": "/var/surge/model", "subPath": "style/v3", "readOnly": True}
+    ]
+    assert {"name": "SURGE_MODEL", "value": "/var/surge/model"} in worker["env"]
+
+
+def test_an_object_is_pulled_before_the_worker_starts_and_read_only_for_it(stack):
+    spec = pod(stack, "bucket")
+    [puller], [worker] = spec["initContainers"], spec["containers"]
+    told = {item["name"]: item["value"] for item in puller["env"]}
+    assert told["SURGE_MODEL_URL"] == "s3://models/style/v3"
+    assert puller["envFrom"] == [{"secretRef": {"name": "bucket-key"}}]
+    [read], [written] = mounts(worker), mounts(puller)
+    assert told["SURGE_MODEL_INTO"] == f"{written['mountPath']}/{read['subPath']}"
+    assert (read["readOnly"], "readOnly" in written) == (True, False)
+    assert volumes(stack, "bucket") == {"emptyDir": {}}
+
+
+def test_a_cache_keeps_what_was_pulled_on_the_node(filters):
+    stack = record(fleet(named(filters, "bucket", "learner-pulls"), CACHED))
+    [volume] = [
+        item.inputs
+        for item in stack.of("kubernetes:core/v1:PersistentVolume")
+        if item.inputs["metadata"]["name"] == "model-cache"
+    ]
+    assert volume["spec"]["hostPath"] == {"path": "/var/lib/surge/models", "type": "Directory"}
+    for name in ("bucket", "learner-pulls"):
+        assert volumes(stack, name) == {"persistentVolumeClaim": {"claimName": "model-cache"}}
+    folders = {
+        mounts(pod(stack, name)["containers"][0])[0]["subPath"] for name in ("bucket", "learner-pulls")
+    }
+    assert len(folders) == len({"s3://models/style/v3", "s3://models/faces"})
+
+
+def test_a_trainer_sees_the_model_and_runs_after_the_pull(stack):
+    assert [each["name"] for each in pod(stack, "learner")["initContainers"]] == ["trainer"]
+    pulled = pod(stack, "learner-pulls")
+    assert [each["name"] for each in pulled["initContainers"]] == ["model", "trainer"]
+    assert mounts(pulled["initContainers"][1]) == mounts(pulled["containers"][0])
+
+
+def volumes(stack: RecordingMonitor, name: str) -> dict[str, Any]:
+    [found] = [item for item in pod(stack, name)["volumes"] if item["name"] == "model"]
+    return {key: value for key, value in found.items() if key != "name"}
+
+
+def mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
+    return [item for item in container["volumeMounts"] if item["name"] == "model"]
+
+
 def test_no_field_is_unknown_to_the_schema(filters):
-    given = settings(workers={"runtime-class": "nvidia", "pull-secrets": ["ours"]})
+    given = settings(workers={"runtime-class": "nvidia", "pull-secrets": ["ours"], "models": MODELS})
     checked = [item for item in objects(filters, given) if ".keda.sh" not in f".{item['apiVersion']}"]
     assert len(checked) > len(filters)
     for item in checked:

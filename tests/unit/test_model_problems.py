@@ -13,7 +13,14 @@ POOLS = {
     "shared": {"kind": "shared", "nodes": 1},
     "pairs": {"kind": "pairs", "nodes": 2, "slots": 4},
 }
-LOCAL = Settings.parse({"stack-kind": "local", "cluster": {"name": "local", "pools": POOLS}})
+SHARES = {"models": {"server": "nas.example", "path": "/export/models"}}
+LOCAL = Settings.parse(
+    {
+        "stack-kind": "local",
+        "cluster": {"name": "local", "pools": POOLS},
+        "workers": {"models": {"shares": SHARES}},
+    }
+)
 
 
 def expected(file: Path) -> list[str]:
