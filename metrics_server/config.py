@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
@@ -30,7 +30,8 @@ class ConfigError(Exception):
 class FilterSpec:
     """One filter: queue on the broker, messages a worker takes at a time, wall seconds of its law.
 
-    lead_s: from asking for a worker to its first message; 0 when nobody knows.
+    lead_s: from asking for a worker to its first message; 0 when nobody knows. members: the filters that
+    a worker set serves; `queue` is the bell that its workers consume then.
     """
 
     name: str
@@ -40,6 +41,7 @@ class FilterSpec:
     drain_s: float
     beta: float
     lead_s: float = 0.0
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,16 +164,17 @@ class Followed:
 
 
 def read_filters(content: bytes, name: str = "filters_file") -> dict[str, FilterSpec]:
-    """Return the filters by name. Raises ConfigError when anything in `content` is wrong."""
+    """Return filters and worker sets by name. Raises ConfigError when anything in `content` is wrong."""
     try:
-        entries = json.loads(content)["filters"]
-        specs = [_filter(entry) for entry in entries]
+        given = json.loads(content)
+        specs = [_filter(entry) for entry in given["filters"]]
+        specs += _sets(given.get("sets", []), {spec.name: spec for spec in specs})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{name}: {what}") from None
     by_name = {spec.name: spec for spec in specs}
     if len(by_name) != len(specs) or len({spec.queue for spec in specs}) != len(specs):
-        raise ConfigError(f"{name}: two filters share a name or a queue")
+        raise ConfigError(f"{name}: two filters or sets share a name or a queue")
     return by_name
 
 
@@ -215,6 +218,23 @@ def _filter(entry: Mapping[str, Any]) -> FilterSpec:
         beta=beta,
         lead_s=_lead(entry.get("lead_s", 0)),
     )
+
+
+def _sets(entries: Iterable[Mapping[str, Any]], filters: Mapping[str, FilterSpec]) -> list[FilterSpec]:
+    taken: dict[str, str] = {}
+    specs: list[FilterSpec] = []
+    for entry in entries:
+        name, members = entry["name"], tuple(entry["members"])
+        if not members or any(each not in filters for each in members):
+            raise ValueError(f"set {name!r}: members {list(members)}: want names of filters of this file")
+        for each in members:
+            if (other := taken.setdefault(each, name)) != name or members.count(each) > 1:
+                raise ValueError(
+                    f"filter {each!r} is twice in a set, or in {other!r} and {name!r}: want once"
+                )
+        mean_s = sum(filters[each].service_s for each in members) / len(members)
+        specs.append(replace(_filter({**entry, "service_s": mean_s}), members=members))
+    return specs
 
 
 def _label(key: str, text: object) -> str:

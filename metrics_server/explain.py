@@ -6,7 +6,7 @@ from math import sqrt
 
 import orjson
 
-from metrics_server.snapshot import Row
+from metrics_server.snapshot import Row, SetRow
 from surge.policy.history import Window
 
 __all__ = ["Explanation", "explained"]
@@ -47,6 +47,7 @@ def explained(
             "lead_s": spec.lead_s,
             "beta": spec.beta,
         },
+        **({"members": _members(row)} if isinstance(row, SetRow) else {}),
         "live_consumers": live_consumers,
         "windows": [
             {
@@ -102,7 +103,7 @@ class Explanation:
     @property
     def backlog(self) -> float:
         missing = self.load - self.capacity
-        return max(0.0, self.row.counts.ready, missing * self.row.spec.lead_s / self.service_s)
+        return max(0.0, self.row.waiting, missing * self.row.spec.lead_s / self.service_s)
 
     @property
     def within_drain(self) -> float:
@@ -143,6 +144,11 @@ class Explanation:
         return round(max(self.asked, *self.floors.values(), 0.0), 3)
 
     def lines(self) -> Iterator[str]:
+        if isinstance(self.row, SetRow):
+            yield (
+                f"a set of {len(self.row.parts)} filters: U and B are their sums, S = {_n(self.service_s)} s"
+                " is their mean over busy slots; what waits and grows is counted in messages of S"
+            )
         yield self._ratio()
         yield from self._offered()
         yield from self._wanted()
@@ -178,7 +184,7 @@ class Explanation:
         spec, x, b = self.row.spec, _n(self.load), _n(self.backlog)
         chance, backlog = self.headrooms
         lead = f"({x} - {_n(self.capacity)})·{_n(spec.lead_s)}/{_n(self.service_s)}"
-        ready = _n(self.row.counts.ready)
+        ready = _n(self.row.waiting)
         yield f"backlog B = max(ready, (x - capacity)·L/S) = max({ready}, {lead}) = {b} messages"
         root, drained = f"{_n(spec.beta)}·√{x}", f"{b}·{_n(self.service_s)}/{_n(spec.drain_s)}"
         formula, terms = "β·√x, B·S/D", f"{root}, {drained}"
@@ -199,6 +205,18 @@ class Explanation:
             seen, want = _n(self.row.demand.window_s), _n(self.windows_s[-1])
             yield f"settled once the longest window is whole: {seen} of {want} s seen"
         yield f"desired workers = {_n(self.workers)}"
+
+
+def _members(row: SetRow) -> dict[str, dict[str, float]]:
+    return {
+        part.spec.name: {
+            "unacked": part.counts.unacked,
+            "ready": part.counts.ready,
+            "service_s": round(part.service.service_s, 3),
+            "offered_load": part.demand.offered_load,
+        }
+        for part in row.parts
+    }
 
 
 def _n(number: float) -> str:

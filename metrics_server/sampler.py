@@ -20,11 +20,12 @@ import structlog
 
 from metrics_server.config import Config, ConfigError, FilterSpec
 from metrics_server.service_times import ServiceTimes
-from metrics_server.snapshot import Read, Row, Snapshot
+from metrics_server.snapshot import Read, Row, SetRow, Snapshot
 from metrics_server.sources import Counts, ReadError, Source, newest, sources
 from metrics_server.watch import Watch
 from surge.policy.demand import Demand, demand
 from surge.policy.history import History, Sample, Window
+from surge.policy.pooling import Part, Pooled, pooled
 
 __all__ = ["NodeState", "Sampler"]
 
@@ -85,6 +86,7 @@ class Sampler:
         self.service_times = ServiceTimes(config.windows_s[-1])
         self._acknowledged_due = 0.0
         self._known = frozenset[str]()
+        self._sets: list[FilterSpec] = []
         self._timeout_s = max(LEAST_TIMEOUT_S, config.sample_s)
         self._ways = [[NodeState(source) for source in way] for way in sources(config)]
         self.nodes = self._ways[0]
@@ -122,7 +124,9 @@ class Sampler:
         self.histories = {name: self.histories[name] for name in same if name in self.histories}
         for name, history in self.histories.items():
             history.service_s = specs[name].service_s
-        self.service_times.use(specs)
+        # Of a set it is its members'.
+        self.service_times.use({name: spec for name, spec in specs.items() if not spec.members})
+        self._sets = [spec for spec in specs.values() if spec.members]
         self._known = frozenset(specs)
         self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
 
@@ -131,20 +135,32 @@ class Sampler:
         rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
         if not only:
             node.take(counts, started)
+        bells = {name: row.bell for name, row in rows.items() if isinstance(row, SetRow)}
         learnt = self.service_times.learnt
         read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
         with self._histories_lock:
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
+                held = bells if spec.members else rows
                 if seen is None:
-                    row = rows.get(name)
+                    row = held.get(name)
                     if row is not None and (only or row.node == read.node):
-                        del rows[name]
+                        del held[name]
                 elif only or self._believed(node, queue):
                     history = self.histories.get(name) or self._history(spec)
                     history.append(started, seen.unacked, seen.ready)
-                    rows[name] = Row(spec, seen, history, read)
+                    held[name] = Row(spec, seen, history, read)
+        for spec in self._sets:
+            self._add_up(spec, rows, bells.get(spec.name))
         self._publish(rows, started)
+
+    def _add_up(self, spec: FilterSpec, rows: dict[str, Row], bell: Row | None) -> None:
+        """Without the numbers of one member a set has none: it would be staffed for the others alone."""
+        parts = tuple(rows[name] for name in spec.members if name in rows)
+        if bell is None or len(parts) < len(spec.members):
+            rows.pop(spec.name, None)
+        else:
+            rows[spec.name] = SetRow.of(bell, parts, self._mix)
 
     def _history(self, spec: FilterSpec) -> History:
         history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
@@ -165,15 +181,21 @@ class Sampler:
 
     def windows(self, row: Row) -> list[Window]:
         """Return the windows behind the demand of `row`, also when newer samples have come."""
+        if isinstance(row, SetRow):
+            return row.pooled.windows
         with self._histories_lock:
             return row.history.windows(self.config.windows_s, row.started)
+
+    def _mix(self, row: SetRow) -> Pooled:
+        parts = [Part(self.windows(part), *part.service, part.counts.ready) for part in row.parts]
+        return pooled(parts, self.config.windows_s)
 
     def _demand(self, row: Row) -> Demand:
         spec, counts, windows_s = row.spec, row.counts, self.config.windows_s
         service_s, known = row.service
         return demand(
             self.windows(row),
-            Sample(row.started, counts.unacked, counts.ready, counts.consumers),
+            Sample(row.started, counts.unacked, row.waiting, counts.consumers),
             service_s=service_s,
             slots=spec.slots,
             drain_s=spec.drain_s,

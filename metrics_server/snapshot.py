@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Self
 
 import orjson
 
@@ -12,9 +13,10 @@ from metrics_server.service_times import Learnt
 from metrics_server.sources import Counts
 from surge.policy.demand import Demand
 from surge.policy.history import History
+from surge.policy.pooling import Pooled
 from surge.policy.signal import active_ratio, active_ratio_raw
 
-__all__ = ["Read", "Row", "Snapshot"]
+__all__ = ["Read", "Row", "SetRow", "Snapshot"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Row:
         """What the law takes for the service time: learnt, or the catalogue's."""
         return self.read.learnt.get(self.spec.name) or Learnt(self.spec.service_s, 0.0)
 
+    @property
+    def waiting(self) -> float:
+        """The backlog, in messages of the service time that the law takes."""
+        return self.counts.ready
+
     @cached_property
     def demand(self) -> Demand:
         return self.read.law(self)
@@ -102,9 +109,40 @@ class Row:
         return b'%b,"age_s":%.3f}' % (self.body, max(0.0, now - self.started))
 
 
+@dataclass(eq=False)
+class SetRow(Row):
+    """One worker set's numbers: U and B are sums over its members, C is of the bell. As old as its oldest.
+
+    mix: the members as one filter, of the state at their reads, whenever it is called.
+    """
+
+    bell: Row = field(repr=False)
+    parts: tuple[Row, ...] = field(repr=False)
+    mix: "Callable[[SetRow], Pooled]" = field(repr=False)
+
+    @classmethod
+    def of(cls, bell: Row, parts: tuple[Row, ...], mix: "Callable[[SetRow], Pooled]") -> Self:
+        unacked, ready = (sum(getattr(row.counts, name) for row in parts) for name in ("unacked", "ready"))
+        counts = Counts(ready=ready, unacked=unacked, consumers=bell.counts.consumers)
+        oldest = min((bell, *parts), key=lambda row: row.started)
+        return cls(bell.spec, counts, bell.history, oldest.read, bell, parts, mix)
+
+    @cached_property
+    def pooled(self) -> Pooled:
+        return self.mix(self)
+
+    @property
+    def service(self) -> Learnt:
+        return Learnt(self.pooled.service_s, self.pooled.known)
+
+    @property
+    def waiting(self) -> float:
+        return self.pooled.ready
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """`known`: every filter of the catalogue; `rows`: those with numbers. `serial` grows by one each."""
+    """`known`: every filter and worker set; `rows`: those with numbers. `serial` grows by one each."""
 
     known: frozenset[str] = frozenset()
     rows: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
