@@ -99,10 +99,14 @@ class _Autoscaled(ScratchControlPlane):
 
     def furnish(self, count: int) -> None:
         """`count` Deployments, each with an HPA of one external metric."""
-        with self._client() as api, ThreadPoolExecutor(CLIENTS) as pool:
+        with (
+            config.new_client_from_config(str(self.kubeconfig_path)) as api,
+            ThreadPoolExecutor(CLIENTS) as pool,
+        ):
             core, apps, scaling = client.CoreV1Api(api), client.AppsV1Api(api), client.AutoscalingV2Api(api)
             objects: Any = client.CustomObjectsApi(api)
-            core.create_namespace({"metadata": {"name": NAMESPACE}})
+            namespace: Any = {"metadata": {"name": NAMESPACE}}
+            core.create_namespace(namespace)
             core.create_namespaced_service(NAMESPACE, _service(self.metrics_port))
             objects.create_cluster_custom_object(
                 "apiregistration.k8s.io", "v1", "apiservices", _api_service(self.metrics_port, self._pki.ca)
@@ -125,7 +129,7 @@ def _metric_server(plane: _Autoscaled) -> Iterator[dict[str, list[float]]]:
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 -- the base class's name
+        def do_GET(self) -> None:
             url = urlsplit(self.path)
             if not url.path.startswith(EXTERNAL):
                 self._answer(404, {})
