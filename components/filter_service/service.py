@@ -26,8 +26,9 @@ class FilterServiceArgs:
 class FilterService(pulumi.ComponentResource):
     """Workers of one filter, sized by its signal.
 
-    Replicas belong to the HPA, so the Deployment never states them: an update would otherwise
-    reset a fleet in the middle of a spike.
+    Replicas belong to the HPA, and no update touches them: it would reset a fleet in the middle of a
+    spike. Only a filter that rests at zero says so when it is made: without a word a Deployment starts
+    one worker, and 900 such filters would ask for 900 GPUs on their first day.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FilterService(pulumi.ComponentResource):
             name,
             metadata=metadata,
             spec={
+                "replicas": 0 if args.filter.min == 0 else None,
                 "selector": {"match_labels": {"surge.dev/filter": name}},
                 "strategy": {
                     "type": "RollingUpdate",
@@ -58,7 +60,10 @@ class FilterService(pulumi.ComponentResource):
                     "spec": pod(args.filter, shared, gpu),
                 },
             },
-            opts=shared.cluster.child_of(self, args.depends_on),
+            opts=pulumi.ResourceOptions.merge(
+                shared.cluster.child_of(self, args.depends_on),
+                pulumi.ResourceOptions(ignore_changes=["spec.replicas"]),
+            ),
         )
         self.scaling = k8s.apiextensions.CustomResource(
             name,

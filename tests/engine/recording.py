@@ -27,6 +27,7 @@ class Recorded:
     dependencies: list[str]
     provider: str
     deleted_with: str
+    ignored: list[str]
 
 
 @dataclass
@@ -83,6 +84,7 @@ class _Monitor(mocks.MockMonitor):
             dependencies=list(request.dependencies),
             provider=request.provider,
             deleted_with=request.deletedWith,
+            ignored=list(request.ignoreChanges),
         )
         return response
 

@@ -52,7 +52,9 @@ def stack(catalogue, root) -> RecordingMonitor:
 
 def test_every_filter_is_two_objects_and_an_update_never_resets_its_replicas(stack, catalogue):
     for item in catalogue.filters:
-        assert "replicas" not in stack.named(DEPLOYMENT, item.name).inputs["spec"]
+        workers = stack.named(DEPLOYMENT, item.name)
+        assert workers.inputs["spec"].get("replicas") == (0 if item.min == 0 else None)
+        assert "spec.replicas" in workers.ignored
         assert stack.named(SCALED_OBJECT, item.name).inputs["spec"]["maxReplicaCount"] == item.max
     assert len(stack.of(DEPLOYMENT)) == len(stack.of(SCALED_OBJECT)) == len(catalogue.filters)
 

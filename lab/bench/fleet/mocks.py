@@ -1,6 +1,6 @@
 """The whole program of 1,200 filters against mocks: how long a preview takes without any cluster.
 
-Measured in a process of its own, `python -m lab.bench.fleet.mocks`, so that the memory is the program's.
+Measured in a process of its own, so that the memory is the program's.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from lab.bench import Row
 from lab.bench.fleet.catalogue import SETTINGS, catalogue_text
 from surge.model import Catalogue, Settings
 
-__all__ = ["rows"]
+__all__ = ["measure", "rows"]
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def rows() -> list[Row]:
-    command = [sys.executable, "-m", "lab.bench.fleet.mocks"]
+    command = [sys.executable, "-c", "from lab.bench.fleet import mocks; mocks.measure()"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     seen = json.loads(done.stdout)
     return [
@@ -50,8 +50,8 @@ class _Mocks(mocks.Mocks):
         raise LookupError(f"{args.token}: the program calls no functions")
 
 
-def _preview() -> dict[str, float]:
-    """Read the catalogue and run the program to its end; what that took."""
+def measure() -> None:
+    """Read the catalogue and run the program to its end; print what that took, as JSON."""
     with tempfile.TemporaryDirectory(prefix="surge-bench-") as folder:
         file = Path(folder) / "filters.yaml"
         file.write_text(catalogue_text())
@@ -64,13 +64,10 @@ def _preview() -> dict[str, float]:
         mocks.test(lambda: build(settings, catalogue, root=ROOT))()
         wall = time.monotonic() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return {
+    seen = {
         "wall_s": round(wall, 2),
         "cpu_s": round(used.ru_utime + used.ru_stime, 2),
         "rss_mib": round(used.ru_maxrss / 1024, 1),
         "resources": len(monitor.get_registered_resources()),
     }
-
-
-if __name__ == "__main__":
-    print(json.dumps(_preview()))
+    print(json.dumps(seen))
