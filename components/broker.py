@@ -11,8 +11,9 @@ from providers.surge.resources import Process, Ready, Topology, TopologyArgs
 from surge.model import Filter
 from surge.policy import broker as conf
 from surge.policy import topology
+from surge.policy.timescale import TimeScale
 
-__all__ = ["BrokerOutputs", "LocalBroker", "LocalBrokerArgs"]
+__all__ = ["BrokerOutputs", "LocalBroker", "LocalBrokerArgs", "queue_of"]
 
 ROLES = ("admin", "worker", "publisher", "saturation")
 
@@ -115,7 +116,9 @@ class LocalBroker(pulumi.ComponentResource):
         )
 
     def _topology(self) -> Topology:
-        shape = topology.of_filters({item.name: self._queue(item) for item in self._args.filters})
+        shape = topology.of_filters(
+            {item.name: queue_of(item, self._args.host.scale) for item in self._args.filters}
+        )
         return Topology(
             f"{self._name}-topology",
             TopologyArgs(
@@ -131,12 +134,13 @@ class LocalBroker(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node], deleted_with=self.node),
         )
 
-    def _queue(self, item: Filter) -> topology.FilterQueue:
-        options = item.queue_options
-        ttl_s = options.message_ttl_s
-        return topology.FilterQueue(
-            name=item.queue,
-            delivery_limit=options.delivery_limit,
-            max_length=options.max_length,
-            ttl_s=None if ttl_s is None else self._args.host.scale.wall(ttl_s),
-        )
+
+def queue_of(item: Filter, scale: TimeScale) -> topology.FilterQueue:
+    """The queue of a filter, in the broker's wall seconds."""
+    options = item.queue_options
+    return topology.FilterQueue(
+        name=item.queue,
+        delivery_limit=options.delivery_limit,
+        max_length=options.max_length,
+        ttl_s=None if options.message_ttl_s is None else scale.wall(options.message_ttl_s),
+    )

@@ -5,15 +5,21 @@ from typing import Annotated
 import typer
 
 from surge.cli.arguments import Json, StackName
+from surge.cli.catalogue_versions import catalogue_at
 from surge.cli.console import Refusal, out
+from surge.cli.filter_add import add_filter, read_keys
 from surge.cli.stacks import checkout, read_settings, stack_names
-from surge.cli.tables import CATALOGUE_COLUMNS, catalogue_rows, plain, table
-from surge.model import Catalogue, Filter, ProblemsError
+from surge.cli.tables import CATALOGUE_COLUMNS, catalogue_rows, plain, shown_value, table
+from surge.model import Catalogue, Filter, ProblemsError, Settings
+from surge.model.entry import CLASSES
+from surge.model.footprint import footprint
 from surge.model.problems import did_you_mean
 
 __all__ = ["register"]
 
-filters = typer.Typer(no_args_is_help=True, help="Look at the catalogue filters.yaml.")
+filters = typer.Typer(
+    no_args_is_help=True, help="The catalogue: look at it, add to it, see what a change does."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -47,9 +53,11 @@ def check(
 @filters.command("list")
 def list_filters(stack: StackName = "local", json: Json = False) -> None:
     """List every filter of the catalogue, with its class, signal and shape. Times are model seconds."""
-    found = _catalogue(stack).filters
+    found = _read(stack)[1].filters
     if json:
-        out.print_json(data={item.name: item.model_dump(by_alias=True, exclude={"name"}) for item in found})
+        out.print_json(
+            data={item.name: item.model_dump(mode="json", by_alias=True, exclude={"name"}) for item in found}
+        )
     elif out.is_terminal:
         out.print(table(CATALOGUE_COLUMNS, catalogue_rows(found)))
     else:
@@ -62,27 +70,86 @@ def show(
     stack: Annotated[str, typer.Option(help="The stack whose catalogue is read.")] = "local",
     json: Json = False,
 ) -> None:
-    """Show one filter with everything its class has filled in."""
-    item = _find(_catalogue(stack), name)
-    values = item.model_dump(by_alias=True, exclude_none=True)
+    """Show one filter with all that its class and overrides fill in, and where each value comes from."""
+    catalogue = _read(stack)[1]
+    values = _find(catalogue, name).model_dump(mode="json", by_alias=True, exclude_none=True)
     if json:
         out.print_json(data=values)
-    else:
-        width = max(map(len, values))
-        out.print("\n".join(f"{key:<{width}}  {value}" for key, value in values.items()), markup=False)
+        return
+    sources = catalogue.sources.get(name, {})
+    rows = [(key, sources.get(key, "built in"), shown_value(value)) for key, value in values.items()]
+    out.print(plain(("key", "from", "value"), rows), markup=False)
 
 
 @filters.command("check")
 def check_filters(stack: StackName = "local") -> None:
-    """Validate the catalogue against one stack: does it fit its GPUs?"""
-    found = _catalogue(stack).filters
-    out.print(f"{len(found)} filters, nothing wrong")
+    """Validate the catalogue against one stack: does it fit its GPUs, and how many does it take?"""
+    settings, catalogue = _read(stack)
+    takes = footprint(catalogue.filters, settings)
+    out.print(
+        f"{len(catalogue.filters)} filters, nothing wrong: on {stack} {takes.least:g} GPUs at min, "
+        f"{takes.most:g} at max"
+    )
 
 
-def _catalogue(stack: str) -> Catalogue:
+@filters.command()
+def add(  # noqa: PLR0917 -- typer hands over by name
+    name: Annotated[str, typer.Argument(help="Name of the new filter.")],
+    source: Annotated[str, typer.Option("--from", help="Start from a copy of this filter's entry.")] = "",
+    image: Annotated[str, typer.Option(help="registry/name@sha256:<64 hex digits>.")] = "",
+    kind: Annotated[str, typer.Option("--class", help=f"One of {', '.join(CLASSES)}.")] = "",
+    owner: Annotated[str, typer.Option(help="Who to ask.")] = "",
+    keys: Annotated[
+        list[str],
+        typer.Option("--set", help="KEY=VALUE: any key of an entry, its value as YAML; repeatable."),
+    ] = [],  # noqa: B006 -- typer's way to say none
+    stack: Annotated[
+        str, typer.Option(help="The stack whose catalogue it is, and that it must fit.")
+    ] = "local",
+) -> None:
+    """Add one entry to the catalogue, if the whole is valid with it; comments and order stay as they are.
+
+    In a folder of files the entry gets a file of its own.
+    """
     root = checkout()
     settings = read_settings(root, stack)
-    return Catalogue.read(root / settings.catalogue, settings)
+    flags = {"image": image, "class": kind, "owner": owner}
+    wanted = {key: value for key, value in flags.items() if value} | read_keys(keys)
+    file, _ = add_filter(root / settings.catalogue, settings, name, wanted, source or None)
+    out.print(f"{file.relative_to(root)}: {name} added. What it changes: surge filter diff {stack}")
+
+
+@filters.command()
+def diff(
+    stack: StackName = "local",
+    against: Annotated[
+        str, typer.Option(help="A commit, or a file or folder: the catalogue before.")
+    ] = "HEAD",
+    json: Json = False,
+) -> None:
+    """Show what the catalogue changes: filters, the objects each adds or changes, GPUs, money per hour."""
+    # The program and its SDK take a second to load, and no other command of this file needs them.
+    from surge.cli import filter_diff, filter_diff_view  # noqa: PLC0415
+
+    root = checkout()
+    settings, new = _read(stack)
+    found = filter_diff.compare(catalogue_at(root, settings.catalogue, against), new, settings)
+    if json:
+        out.print_json(data={"against": against, **filter_diff_view.as_json(found)})
+        return
+    if not found.filters:
+        out.print(f"no filter differs from {against}")
+        return
+    columns, rows = filter_diff_view.columns(settings), filter_diff_view.rows(found, settings)
+    out.print(table(columns, rows) if out.is_terminal else plain(columns, rows))
+    lines = ["", *filter_diff_view.object_lines(found), "", *filter_diff_view.total(found, settings, stack)]
+    out.print("\n".join(lines), markup=False)
+
+
+def _read(stack: str) -> tuple[Settings, Catalogue]:
+    root = checkout()
+    settings = read_settings(root, stack)
+    return settings, Catalogue.read(root / settings.catalogue, settings)
 
 
 def _find(catalogue: Catalogue, name: str) -> Filter:

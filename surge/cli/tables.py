@@ -18,6 +18,7 @@ __all__ = [
     "filter_rows",
     "plain",
     "process_rows",
+    "shown_value",
     "table",
 ]
 
@@ -34,7 +35,19 @@ FILTER_COLUMNS = (
     "state",
 )
 PROCESS_COLUMNS = ("process", "address", "pid", "state")
-CATALOGUE_COLUMNS = ("filter", "class", "signal", "min/max", "slots", "GPUs", "service", "warm-up", "owner")
+CATALOGUE_COLUMNS = (
+    "filter",
+    "class",
+    "signal",
+    "min/max",
+    "slots",
+    "GPUs",
+    "service",
+    "warm-up",
+    "priority",
+    "runs in",
+    "owner",
+)
 UNKNOWN = "?"
 
 
@@ -72,13 +85,15 @@ def catalogue_rows(filters: Sequence[Filter]) -> list[tuple[str, ...]]:
     return [
         (
             item.name,
-            item.service_class,
+            item.service_class if item.worker_set is None else f"{item.service_class} {item.worker_set}",
             item.signal if item.target is None else f"{item.signal} {item.target}",
             f"{item.min}/{item.max}",
             str(item.slots),
             _gpus(item.shape),
             f"{item.service_s:g} s",
             f"{item.warmup_s:g} s",
+            item.priority,
+            ", ".join(item.runs_in),
             item.owner,
         )
         for item in filters
@@ -89,7 +104,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     """A table for a terminal; what cannot be well is red."""
     drawn = Table(*columns, title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
     for row in rows:
-        drawn.add_row(*row, style=None if row[-1] in _WELL or columns[-1] == "owner" else "red")
+        drawn.add_row(*row, style=None if row[-1] in _WELL or columns[-1] != "state" else "red")
     return drawn
 
 
@@ -101,6 +116,15 @@ def plain(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+
+
+def shown_value(value: object) -> str:
+    """A value of the catalogue as its file would say it on one line."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {shown_value(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(shown_value, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def as_json(snapshot: Snapshot) -> Mapping[str, object]:

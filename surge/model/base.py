@@ -61,7 +61,9 @@ def problems_of(
     except ValidationError as error:
         found = describe(error, model)
     bad = {path[0] for path, _ in found if path}
-    values = {field.alias: field.default for field in model.model_fields.values()} | dict(given)
+    values = {
+        field.alias: field.get_default(call_default_factory=True) for field in model.model_fields.values()
+    } | dict(given)
     for rule in rules:
         if bad.isdisjoint(rule.keys) and (text := rule.check(*(values[key] for key in rule.keys))):
             found.append(((rule.keys[0],), text + from_elsewhere(rule.keys, sources or {})))

@@ -9,7 +9,7 @@ from surge.model.settings import OWN_POOL, Settings
 from surge.model.worker_sets import one_per_set
 from surge.policy.gpu import Pool, Refusal, Shape, Whole, home_of, pack, refusals, workers_on
 
-__all__ = ["capacity_problems", "pool_of"]
+__all__ = ["capacity_problems", "home", "pool_of"]
 
 
 def pool_of(item: Filter, pools: Sequence[Pool]) -> tuple[Pool, list[Refusal]]:
@@ -21,6 +21,14 @@ def pool_of(item: Filter, pools: Sequence[Pool]) -> tuple[Pool, list[Refusal]]:
         return home_of(item.shape, pools)
     pool = {pool.name: pool for pool in pools}[item.gpu.pool]
     return pool, refusals(item.shape, pool)
+
+
+def home(item: Filter, settings: Settings) -> Pool | None:
+    """The pool that takes a filter's workers on a stack; None when it runs elsewhere, or nowhere."""
+    if not item.runs_at(settings.place):
+        return None
+    pool, found = _home(item, settings.cluster.gpu_pools)
+    return None if found else pool
 
 
 def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tuple[Path, str]]:

@@ -27,17 +27,27 @@ Problems = list[tuple[Path, str]]
 
 @dataclass(frozen=True)
 class Catalogue:
-    """`filters`: sorted by name, so that the order of the file never changes anything."""
+    """filters: sorted by name, so that the order of the file never changes anything.
+
+    sources: where each key of a filter comes from, such as filters.yaml:12 or defaults.batch.
+    """
 
     filters: tuple[Filter, ...]
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def read(cls, path: FilePath | str, settings: Settings | None = None) -> Self:
+    def read(
+        cls,
+        path: FilePath | str,
+        settings: Settings | None = None,
+        drafts: Mapping[FilePath, str] | None = None,
+    ) -> Self:
         """Return the catalogue in the file or folder `path`; with `settings`, check that it fits the cluster.
 
+        drafts: texts to read instead of those in their files.
         Raises ProblemsError with every problem at once, one line each.
         """
-        document = read_catalogue(FilePath(path))
+        document = read_catalogue(FilePath(path), drafts)
         reading = _Reading()
         reading.read(document.value)
         filters = reading.filters
@@ -48,7 +58,8 @@ class Catalogue:
         problems = reading.problems + [reading.explained(*each) for each in found]
         if problems:
             raise ProblemsError(_lines(document, problems))
-        return cls(tuple(sorted(filters, key=lambda each: each.name)))
+        sources = {each.name: _written(document, each.name) | reading.sources[each.name] for each in filters}
+        return cls(tuple(sorted(filters, key=lambda each: each.name)), sources)
 
     def __getitem__(self, name: str) -> Filter:
         for each in self.filters:
@@ -165,6 +176,13 @@ def _refuse_shared_queues(filters: list[Filter], problems: list[tuple[Path, str]
                     f"{shown(each.queue)} is the queue of {owner} too: they would take each other's work",
                 )
             )
+
+
+def _written(document: Document, name: str) -> dict[str, str]:
+    entry = document.value["filters"][name]
+    places = {"name": document.place(("filters", name))}
+    places |= {key: document.place(("filters", name, key)) for key in entry}
+    return {key: f"{place.file}:{place.line}" for key, place in places.items()}
 
 
 def _lines(document: Document, problems: Problems) -> list[str]:

@@ -14,18 +14,20 @@ SECTIONS = ("defaults", "filters", "overrides")
 MOST_FILES = 5_000
 
 
-def read_catalogue(path: FilePath) -> Document:
+def read_catalogue(path: FilePath, drafts: Mapping[FilePath, str] | None = None) -> Document:
     """Return what the file `path` says, or all files of the folder `path` together.
 
+    drafts: texts to read instead of those in their files.
     Raises ProblemsError (all problems of all files, one line each).
     """
+    drafts = drafts or {}
     if not path.is_dir():
-        return read_yaml(path)
+        return read_yaml(path, text=drafts.get(path))
     documents: list[Document] = []
     problems: list[str] = []
-    for file in catalogue_files(path):
+    for file in sorted({*catalogue_files(path), *drafts}):
         try:
-            documents.append(read_yaml(file, name=f"{path.name}/{file.name}"))
+            documents.append(read_yaml(file, f"{path.name}/{file.name}", drafts.get(file)))
         except ProblemsError as error:
             problems += error.problems
     merged = _Merged(path.name)

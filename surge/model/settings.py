@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from surge.model.base import DnsLabel, Rule, Seconds, Strict, problems_of
-from surge.model.problems import ProblemsError, joined, shown
+from surge.model.problems import ProblemsError, did_you_mean, joined, shown
 from surge.model.values import Place
 from surge.model.workers import Workers
 from surge.policy.gpu import Pool, pool_refusals
@@ -152,6 +152,10 @@ class Fleet(Strict):
     shards: Annotated[int | None, BeforeValidator(_shards)] = None
 
 
+# Of a GPU hour, by pool; in whatever money the team counts.
+Prices = dict[DnsLabel, Annotated[float, Field(gt=0, le=100_000)]]
+
+
 class Settings(Strict):
     """All settings of one stack."""
 
@@ -163,6 +167,7 @@ class Settings(Strict):
     saturation: Saturation = Saturation()
     prometheus: Prometheus = Prometheus()
     workers: Workers = Workers()
+    prices: Prices = Field(default_factory=dict)
     fleet: Fleet = Fleet()
 
     @classmethod
@@ -198,4 +203,13 @@ def _only_local_compresses_time(factor: float, kind: str) -> str | None:
     return f"{factor:g} on a stack of kind {kind}: only a local stack can compress time; remove the key"
 
 
-RULES = (Rule(("time-factor", "stack-kind"), _only_local_compresses_time),)
+def _known_pools(prices: Mapping[str, float], cluster: Mapping[str, Any]) -> str | None:
+    pools = [OWN_POOL, *cluster.get("pools", {})]
+    unknown = [name for name in prices if name not in pools]
+    return f'there is no pool "{unknown[0]}"{did_you_mean(unknown[0], pools)}' if unknown else None
+
+
+RULES = (
+    Rule(("time-factor", "stack-kind"), _only_local_compresses_time),
+    Rule(("prices", "cluster"), _known_pools),
+)

@@ -50,13 +50,13 @@ class Document:
         return f"{where}: {joined(path)}: {text}" if path else f"{where}: {text}"
 
 
-def read_yaml(file: FilePath, name: str | None = None) -> Document:
-    """Return what `file` says. name: how problems call it; without it the file's own.
+def read_yaml(file: FilePath, name: str | None = None, text: str | None = None) -> Document:
+    """Return what `file` says, or would say with `text` in it. name: how problems call it.
 
     Raises ProblemsError (all problems, one line each).
     """
     name = name or file.name
-    text = _text(file, name)
+    text = _text(file, name) if text is None else text
     try:
         _refuse_bombs(name, text)
         loader = yaml.CSafeLoader(text)
