@@ -169,6 +169,7 @@ def _summary(item: Filter) -> dict[str, object]:
         "max": item.max,
         "queue": item.queue,
         "slots": item.slots,
+        "runs_as_jobs": item.runs_as_jobs,
         "service_s": item.service_s,
         "warmup_s": item.warmup_s,
         "slo_s": item.slo_s,

@@ -15,6 +15,7 @@ from worker.metrics import Tally
 from worker.pool import PATROL_S, Pool, Taken
 from worker.session import LostError, Session
 from worker.settings import Settings
+from worker.shift import shift
 
 __all__ = ["Handler", "Worker"]
 
@@ -62,7 +63,10 @@ class Worker:
         return self.tally.ready
 
     async def run(self) -> None:
-        """Work until `stop`, then finish the jobs in hand. Cancel the task to die without a word."""
+        """Work until `stop` or the shift's end, then finish the jobs in hand. Cancel the task to die without
+        a word."""
+        seconds = self._settings.shift_s
+        ends = None if seconds is None else asyncio.create_task(shift(self, seconds))
         try:
             if self._warm_up is not None:
                 await self._or_stop(self._call(self._warm_up))
@@ -79,6 +83,8 @@ class Worker:
                     await self._or_stop(asyncio.sleep(random.uniform(waited / 2, waited)))  # noqa: S311
                     waited = min(2 * waited, LONGEST_WAIT_S)
         finally:
+            if ends is not None:
+                ends.cancel()
             self._tell(False)
             for job in self._jobs:
                 job.cancel()

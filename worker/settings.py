@@ -20,7 +20,8 @@ class Settings:
 
     members: of a worker set, the queue of each filter; `queue` is the set's bell then, `filter` its name.
     priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
-    end of the last job. name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
+    end of the last job. shift_s: see `worker.shift`; None for a worker that stays.
+    name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
     """
 
     filter: str
@@ -30,16 +31,19 @@ class Settings:
     slots: int = 1
     priority: int = 0
     grace_s: float = 60.0
+    shift_s: float | None = None
     heartbeat_s: int = 30
     name: str = field(default_factory=socket.gethostname)
     probe_port: int = 8080
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT.
+        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _SHIFT_S, _AMQP_URL_FILE,
+        _PROBE_PORT.
 
         Raises SettingsError.
         """
+        with_shift = "SURGE_SHIFT_S" in environment
         return cls(
             filter=_text(environment, "SURGE_FILTER"),
             queue=_text(environment, "SURGE_QUEUE"),
@@ -48,6 +52,7 @@ class Settings:
             slots=_number(environment, "SURGE_SLOTS", "1", least=1),
             priority=_number(environment, "SURGE_PRIORITY", "0", least=0),
             grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
+            shift_s=_number(environment, "SURGE_SHIFT_S", "", least=1) if with_shift else None,
             probe_port=_number(environment, "SURGE_PROBE_PORT", "8080", least=1),
         )
 

@@ -9,6 +9,8 @@ from surge.policy.disruption import MAX_UNAVAILABLE, PRIORITIES
 
 __all__ = ["disruption_budgets", "priority_class", "priority_classes"]
 
+JOB = "batch.kubernetes.io/job-name"
+
 
 def priority_class(priority: str) -> str:
     """Its name: it is there once for the whole cluster, so it says whose it is."""
@@ -35,7 +37,9 @@ def disruption_budgets(
 ) -> list[k8s.policy.v1.PodDisruptionBudget]:
     """One budget for all workers of a class.
 
-    A worker that is not Ready serves nobody, so it may always go: a drain never waits for a warm-up.
+    Pods of Jobs have no budget: Kubernetes works one out for what has replicas only, and would grant
+    nobody anything. A worker that is not Ready serves nobody, so it may always go: a drain never
+    waits for a warm-up.
     """
     return [
         k8s.policy.v1.PodDisruptionBudget(
@@ -43,7 +47,10 @@ def disruption_budgets(
             metadata={"name": kind, "namespace": namespace, "labels": {"surge.dev/class": kind}},
             spec={
                 "max_unavailable": MAX_UNAVAILABLE[kind],
-                "selector": {"match_labels": {"surge.dev/class": kind}},
+                "selector": {
+                    "match_labels": {"surge.dev/class": kind},
+                    "match_expressions": [{"key": JOB, "operator": "DoesNotExist"}],
+                },
                 "unhealthy_pod_eviction_policy": "AlwaysAllow",
             },
             opts=opts,

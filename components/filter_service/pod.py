@@ -3,17 +3,30 @@
 import pulumi_kubernetes as k8s
 
 from components.filter_service.model import MODEL, ModelPart, model_part
-from components.filter_service.placement import placed
+from components.filter_service.placement import labels_of, placed, pod_labels
 from components.filter_service.shared import Shared
-from components.gpu_shape import UNPRIVILEGED, GpuPart
+from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
 from surge.model import Filter
+from surge.policy.jobs import shift_s
 
-__all__ = ["pod", "simulation"]
+__all__ = ["pod_template"]
 
 PROBE_PORT = 8080
 
 
-def pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
+def pod_template(item: Filter, shared: Shared) -> k8s.core.v1.PodTemplateSpecArgsDict:
+    """Raises as `gpu_part` and `model_part`, for a filter that `check` refuses."""
+    gpu = gpu_part(item, shared.cluster.node_pools)
+    return {
+        "metadata": {
+            "labels": {**labels_of(item), **pod_labels(item, shared, gpu)},
+            "annotations": {**_simulation(item, shared), **gpu.annotations},
+        },
+        "spec": _pod(item, shared, gpu),
+    }
+
+
+def _pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
     model = model_part(item.model, shared.workers.models)
     spec: k8s.core.v1.PodSpecArgsDict = {
         "termination_grace_period_seconds": shared.grace_s(item),
@@ -31,7 +44,7 @@ def pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDi
     return placed(spec, item, shared, gpu)
 
 
-def simulation(item: Filter, shared: Shared) -> dict[str, str]:
+def _simulation(item: Filter, shared: Shared) -> dict[str, str]:
     """How long a simulated worker takes, in wall seconds; nothing where work is real."""
     if not shared.simulated:
         return {}
@@ -51,6 +64,7 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s
         "SURGE_GRACE_S": str(shared.grace_s(item)),
         "SURGE_AMQP_URL_FILE": "/etc/surge/broker/url",
         **({"SURGE_MODEL": MODEL} if model.mounts else {}),
+        **({"SURGE_SHIFT_S": str(shared.scale.whole(shift_s(item.warmup_s)))} if item.runs_as_jobs else {}),
     }
     return {
         "name": "worker",

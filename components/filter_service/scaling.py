@@ -9,22 +9,17 @@ from surge.policy import scaling
 from surge.policy.demand import BETA
 from surge.policy.target import automatic_target
 
-__all__ = ["scaled_object"]
+__all__ = ["reading", "scaled_object"]
 
 
 def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
-    reading = scaling.Reading(
-        f"{shared.saturation.url}/v1/filters/{item.name}",
-        shared.saturation.authentication,
-        shared.saturation.auth_modes,
-    )
     target = _target(item)
     if target is None:  # the signal is demand: only ratio is steered to a target
-        triggers = scaling.demand_triggers(reading)
+        triggers = scaling.demand_triggers(reading(item, shared))
         behavior = scaling.demand_behavior(shared.scale)
     else:
         triggers = scaling.ratio_triggers(
-            reading,
+            reading(item, shared),
             target=target,
             service_s=item.service_s,
             slots=item.slots,
@@ -41,6 +36,15 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
         "triggers": triggers,
     }
+
+
+def reading(item: Filter, shared: Shared) -> scaling.Reading:
+    """Where KEDA reads what the filter needs."""
+    return scaling.Reading(
+        f"{shared.saturation.url}/v1/filters/{item.name}",
+        shared.saturation.authentication,
+        shared.saturation.auth_modes,
+    )
 
 
 def _target(item: Filter) -> float | None:

@@ -1,16 +1,17 @@
-"""The component of a filter: the Deployment of its workers and the ScaledObject that sizes it."""
+"""The component of a filter: the Deployment of its workers and the ScaledObject that sizes it, or Jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as k8s
 
-from components.filter_service.placement import labels_of, pod_labels
-from components.filter_service.pod import pod, simulation
+from components.filter_service.job import scaled_job
+from components.filter_service.placement import labels_of
+from components.filter_service.pod import pod_template
 from components.filter_service.scaling import scaled_object
 from components.filter_service.shared import Shared
-from components.gpu_shape import gpu_part
 from surge.model import Filter
 
 __all__ = ["FilterService", "FilterServiceArgs"]
@@ -24,7 +25,7 @@ class FilterServiceArgs:
 
 
 class FilterService(pulumi.ComponentResource):
-    """Workers of one filter, sized by its signal.
+    """Workers of one filter, sized by its signal; for long work that nobody waits for, Jobs.
 
     Replicas belong to the HPA, and no update touches them: it would reset a fleet in the middle of a
     spike. Only a filter that rests at zero says so when it is made: without a word a Deployment starts
@@ -35,42 +36,48 @@ class FilterService(pulumi.ComponentResource):
         self, name: str, args: FilterServiceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("surge:fleet:FilterService", name, None, opts)
-        shared = args.shared
-        gpu = gpu_part(args.filter, shared.cluster.node_pools)
-        metadata: k8s.meta.v1.ObjectMetaArgsDict = {
+        self._args = args
+        self._metadata: k8s.meta.v1.ObjectMetaArgsDict = {
             "name": name,
-            "namespace": shared.namespace,
+            "namespace": args.shared.namespace,
             "labels": labels_of(args.filter),
         }
-        self.workers = k8s.apps.v1.Deployment(
+        template = pod_template(args.filter, args.shared)
+        if args.filter.runs_as_jobs:
+            self._scaled("ScaledJob", scaled_job(args.filter, args.shared, template))
+        else:
+            self._deployment(template)
+            self._scaled("ScaledObject", scaled_object(args.filter, args.shared))
+        self.register_outputs({})
+
+    def _deployment(self, template: k8s.core.v1.PodTemplateSpecArgsDict) -> None:
+        name = self._args.filter.name
+        k8s.apps.v1.Deployment(
             name,
-            metadata=metadata,
+            metadata=self._metadata,
             spec={
-                "replicas": 0 if args.filter.min == 0 else None,
+                "replicas": 0 if self._args.filter.min == 0 else None,
                 "selector": {"match_labels": {"surge.dev/filter": name}},
                 "strategy": {
                     "type": "RollingUpdate",
                     "rolling_update": {"max_unavailable": 0, "max_surge": "25%"},
                 },
-                "template": {
-                    "metadata": {
-                        "labels": {**labels_of(args.filter), **pod_labels(args.filter, shared, gpu)},
-                        "annotations": {**simulation(args.filter, shared), **gpu.annotations},
-                    },
-                    "spec": pod(args.filter, shared, gpu),
-                },
+                "template": template,
             },
             opts=pulumi.ResourceOptions.merge(
-                shared.cluster.child_of(self, args.depends_on),
-                pulumi.ResourceOptions(ignore_changes=["spec.replicas"]),
+                self._child(), pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
             ),
         )
-        self.scaling = k8s.apiextensions.CustomResource(
-            name,
+
+    def _scaled(self, kind: str, spec: dict[str, Any]) -> None:
+        k8s.apiextensions.CustomResource(
+            self._args.filter.name,
             api_version="keda.sh/v1alpha1",
-            kind="ScaledObject",
-            metadata=metadata,
-            spec=scaled_object(args.filter, shared),
-            opts=shared.cluster.child_of(self, args.depends_on),
+            kind=kind,
+            metadata=self._metadata,
+            spec=spec,
+            opts=self._child(),
         )
-        self.register_outputs({"workers": self.workers.metadata["name"]})
+
+    def _child(self) -> pulumi.ResourceOptions:
+        return self._args.shared.cluster.child_of(self, self._args.depends_on)

@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from components.clusters.outputs import ClusterOutputs
 from components.saturation import SaturationOutputs
 from surge.model import Filter, Workers
+from surge.policy.jobs import GOODBYE_S
 from surge.policy.timescale import TimeScale
 
 __all__ = ["Shared"]
-
-# What a worker needs beyond its longest job to say goodbye: cancel, ack, close.
-GOODBYE_S = 30
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import structlog
 
 from lab.fleet.cluster import ApiError, Cluster
 from lab.fleet.journal import Journal
-from lab.fleet.pod import Pod, status
+from lab.fleet.pod import Pod, completed, status
 from worker import Job, Settings, Worker
 
 __all__ = ["Kubelet", "work_s"]
@@ -41,6 +41,7 @@ class Kubelet:
         self._deleted = asyncio.Event()
         self._gone = False
         self._killed = False
+        self._completed = False
         self._log = structlog.get_logger("surge.fleet").bind(pod=pod.name)
 
     async def run(self) -> None:
@@ -51,8 +52,9 @@ class Kubelet:
             await self._work()
         finally:
             reporter.cancel()
-            end = "drained" if self._deleted.is_set() and not self._killed else "killed"
-            self._journal.worker(end, self._pod.filter, self._pod.name, state=None)
+            self._journal.worker(self._end(), self._pod.filter, self._pod.name, state=None)
+        if not self._deleted.is_set():
+            await self._complete()
         if not self._gone:
             await self._until_heard(lambda: self._cluster.remove(self._pod.name, self._pod.uid))
 
@@ -70,6 +72,17 @@ class Kubelet:
         self._gone = self._killed = True
         self._deleted.set()
 
+    def _end(self) -> str:
+        if self._completed:
+            return "completed"
+        return "drained" if self._deleted.is_set() and not self._killed else "killed"
+
+    async def _complete(self) -> None:
+        """The worker's shift is over; its pod stays until somebody removes it."""
+        done = completed(self._pod, started_at=self._started_at)
+        await self._until_heard(lambda: self._cluster.report(self._pod.name, done))
+        await self._deleted.wait()
+
     async def _work(self) -> None:
         url = await self._until_heard(lambda: self._cluster.secret(self._pod.secret, "url"))
         if url is None:
@@ -84,6 +97,7 @@ class Kubelet:
                 priority=self._pod.priority,
                 grace_s=3600,  # the pod's own grace is kept below
                 name=self._pod.name,
+                shift_s=self._pod.shift_s,
             ),
             warm_up=self._warm_up,
             on_ready=self._on_ready,
@@ -100,6 +114,7 @@ class Kubelet:
                 self._killed = self._killed or bool(late)
             if running.done():
                 running.result()
+                self._completed = not self._deleted.is_set()
         finally:
             deleted.cancel()
             running.cancel()

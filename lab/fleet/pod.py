@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-__all__ = ["FILTER_LABEL", "Pod", "status"]
+__all__ = ["FILTER_LABEL", "Pod", "completed", "status"]
 
 FILTER_LABEL = "surge.dev/filter"
 OVER = ("Succeeded", "Failed")
@@ -15,7 +15,7 @@ OVER = ("Succeeded", "Failed")
 class Pod:
     """service_s, warmup_s, longest_job_s: wall seconds. ends_at: unix time when its grace is over.
 
-    ready: what its status says, None before there is a status.
+    ready: what its status says, None before there is a status. shift_s: of a Job's, when it ends by itself.
     """
 
     uid: str
@@ -32,6 +32,7 @@ class Pod:
     longest_job_s: float
     ends_at: float | None
     ready: bool | None
+    shift_s: float | None
 
     @classmethod
     def of(cls, pod: Mapping[str, Any]) -> Self | None:
@@ -57,6 +58,7 @@ class Pod:
             longest_job_s=times["longest-job-s"],
             ends_at=_unix(meta.get("deletionTimestamp")),
             ready=_ready(pod["status"]),
+            shift_s=float(environment["SURGE_SHIFT_S"]) if "SURGE_SHIFT_S" in environment else None,
         )
 
 
@@ -87,6 +89,32 @@ def status(pod: Pod, *, ready: bool, address: str, started_at: str) -> dict[str,
                     "started": ready,
                     "restartCount": 0,
                     "state": {"running": {"startedAt": started_at}},
+                }
+            ],
+        }
+    }
+
+
+def completed(pod: Pod, *, started_at: str) -> dict[str, Any]:
+    """The status of a pod whose worker has exited with 0."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    ended = {"exitCode": 0, "reason": "Completed", "startedAt": started_at, "finishedAt": now}
+    return {
+        "status": {
+            "phase": "Succeeded",
+            "conditions": [
+                {"type": kind, "status": "False", "reason": "PodCompleted", "lastTransitionTime": now}
+                for kind in ("ContainersReady", "Ready")
+            ],
+            "containerStatuses": [
+                {
+                    "name": pod.container,
+                    "image": pod.image,
+                    "imageID": "",
+                    "ready": False,
+                    "started": False,
+                    "restartCount": 0,
+                    "state": {"terminated": ended},
                 }
             ],
         }

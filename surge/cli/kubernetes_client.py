@@ -1,6 +1,7 @@
-"""Reads workers and HPAs of all filters from the API server, in two requests."""
+"""Reads workers, HPAs and Jobs of all filters from the API server, in three requests."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +15,8 @@ from kubernetes.client.exceptions import ApiException
 __all__ = ["KubernetesClient", "NoAnswerError", "Workers"]
 
 NAMESPACE = "filters"
+# KEDA puts it on the Jobs it makes.
+JOB_OF = "scaledjob.keda.sh/name"
 TIMEOUT_S = 5
 
 
@@ -23,7 +26,8 @@ class NoAnswerError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
-    """desired: replicas asked for; ready: Ready; conditions: of the HPA, None when there is no HPA."""
+    """desired: replicas asked for, or active pods of Jobs; ready: Ready; conditions: of the HPA, None when
+    there is none."""
 
     desired: int | None = None
     ready: int | None = None
@@ -60,17 +64,31 @@ class KubernetesClient:
             scalers = client.AutoscalingV2Api(self._api).list_namespaced_horizontal_pod_autoscaler(
                 NAMESPACE, _request_timeout=TIMEOUT_S
             )
+            jobs = client.BatchV1Api(self._api).list_namespaced_job(
+                NAMESPACE, label_selector=JOB_OF, _request_timeout=TIMEOUT_S
+            )
         except ApiException as error:
             raise NoAnswerError(f"the API server refuses: {error.status} {error.reason}") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoAnswerError(f"the API server does not answer: {_short(error)}") from error
-        return put_together(deployments.items, scalers.items)
+        return put_together(deployments.items, scalers.items) | workers_of_jobs(jobs.items)
 
 
 def put_together(deployments: Sequence[Any], scalers: Sequence[Any]) -> dict[str, Workers]:
     """Return what a Deployment and the HPA that sizes it say, by the Deployment's name."""
     hpas = {item.spec.scale_target_ref.name: item for item in scalers}
     return {item.metadata.name: _workers(item, hpas.get(item.metadata.name)) for item in deployments}
+
+
+def workers_of_jobs(jobs: Sequence[Any]) -> dict[str, Workers]:
+    """Return the pods of each ScaledJob's Jobs, by its name. Finished Jobs have none that is active."""
+    active: Counter[str] = Counter()
+    ready: Counter[str] = Counter()
+    for job in jobs:
+        name = job.metadata.labels[JOB_OF]
+        active[name] += job.status.active or 0
+        ready[name] += job.status.ready or 0
+    return {name: Workers(desired=count, ready=ready[name]) for name, count in active.items()}
 
 
 def _workers(deployment: Any, hpa: Any) -> Workers:

@@ -58,13 +58,16 @@ def filter_states(
     states: list[FilterState] = []
     for name in sorted(filters):
         summary = filters[name]
-        seen = workers.get(name, Workers())
+        minimum = int(summary["min"])
+        runs_as_jobs = bool(summary.get("runs_as_jobs"))
+        # Without a single Job there is nothing to read: none is wanted, and none is there.
+        seen = workers.get(name, Workers(desired=0, ready=0) if runs_as_jobs else Workers())
         answer = answers.get(name, Answer(0, {}, "not asked"))
         states.append(
             FilterState(
                 name=name,
                 signal=str(summary["signal"]),
-                minimum=int(summary["min"]),
+                minimum=minimum,
                 maximum=int(summary["max"]),
                 desired=seen.desired,
                 ready=seen.ready,
@@ -73,7 +76,12 @@ def filter_states(
                 ratio=answer.values.get("active_ratio"),
                 age_s=answer.values.get("age_s"),
                 metric=answer.state,
-                hpa=hpa_state(seen.conditions, minimum=int(summary["min"])),
+                hpa=_jobs_state(seen) if runs_as_jobs else hpa_state(seen.conditions, minimum=minimum),
             )
         )
     return states
+
+
+def _jobs_state(seen: Workers) -> str:
+    """No HPA sizes Jobs; KEDA makes them, and they end by themselves."""
+    return "ok" if seen.desired else "at rest"

@@ -8,6 +8,7 @@ from surge.model.base import Count, DnsLabel, Rule, Seconds, Strict, dns_label
 from surge.model.problems import shown
 from surge.model.values import ModelReference, Place, Places, Priority, QueueOptions, Target
 from surge.policy.gpu import Fraction, Pair, Shape, Share, Whole
+from surge.policy.jobs import runs_as_jobs
 
 __all__ = ["RULES", "Filter", "Gpu", "Trainer", "filter_name", "image_by_digest"]
 
@@ -134,6 +135,11 @@ class Filter(Strict):
         trainer = Share(gpu.trainer.memory_mib, gpu.trainer.cores)
         return Pair(trainer, worker, trains_first=gpu.trainer.runs == "first")
 
+    @property
+    def runs_as_jobs(self) -> bool:
+        """Its workers end, and leave the time of their end to nobody else."""
+        return runs_as_jobs(self.service_class, self.longest_job_s)
+
     def runs_at(self, place: Place) -> bool:
         return place in self.runs_in
 
@@ -141,10 +147,23 @@ class Filter(Strict):
 def _minimum(least: int, kind: str) -> str | None:
     if kind == "scale-to-zero" and least != 0:
         return f"{least}, but a filter of class scale-to-zero rests at 0: want min: 0, or class: interactive"
-    if kind != "scale-to-zero" and least == 0:
+    if kind not in {"scale-to-zero", "batch"} and least == 0:
         return (
             f"0 on class {kind}: a first request would wait a whole warm-up; want 1, or class scale-to-zero"
         )
+    return None
+
+
+def _minimum_of_batch(least: int, kind: str, longest: float) -> str | None:
+    if kind != "batch":
+        return None
+    if runs_as_jobs(kind, longest) and least > 0:
+        return (
+            f"{least}, but a job of up to {longest:g} s is too long for a worker that may be asked to leave: "
+            "the filter runs as Jobs, which end when the queue is empty; want min: 0"
+        )
+    if least == 0 and not runs_as_jobs(kind, longest):
+        return "0 on class batch: a first request would wait a whole warm-up; want 1, or class scale-to-zero"
     return None
 
 
@@ -211,6 +230,7 @@ def _whole_or_part(gpu: Any, gpus: int) -> str | None:
 RULES = (
     Rule(("gpu", "gpus"), _whole_or_part),
     Rule(("min", "class"), _minimum),
+    Rule(("min", "class", "longest-job-s"), _minimum_of_batch),
     Rule(("min", "max"), _order),
     Rule(("target", "signal"), _target),
     Rule(("longest-job-s", "service-s"), _longest_job),

@@ -8,9 +8,10 @@ from surge.model import Filter
 from surge.model.base import problems_of
 from surge.model.capacity import pool_of
 from surge.model.filter import RULES
+from surge.policy.jobs import runs_as_jobs
 from tests.engine.fleet_program import settings
 
-__all__ = ["catalogues", "filters"]
+__all__ = ["IMAGE", "catalogues", "filters"]
 
 POOLS = settings().cluster.gpu_pools
 IMAGE = f"registry.example/style@sha256:{'0' * 64}"
@@ -33,14 +34,18 @@ GPUS = some.one_of(
     some.fixed_dictionaries({**PART, "trainer": TRAINER}),
 )
 
+MODELS = some.sampled_from([None, "nas://models/a/b@v3", "nas://theirs/c", "s3://bucket.of.models/a=b+c"])
+
 
 @some.composite
 def filters(draw: some.DrawFn) -> Filter:
     """One filter that `check` takes, on a cluster with a pool of every kind."""
     kind = draw(some.sampled_from(["interactive", "batch", "scale-to-zero"]))
     signal = draw(some.sampled_from(["demand", "ratio"] if kind != "batch" else ["demand"]))
-    least = 0 if kind == "scale-to-zero" else draw(some.integers(1, 100_000))
     mean = draw(SECONDS)
+    longest = draw(some.floats(mean, 31_536_000))
+    rests = kind == "scale-to-zero" or runs_as_jobs(kind, longest)
+    least = 0 if rests else draw(some.integers(1, 100_000))
     entry = {
         "name": draw(NAMES),
         "image": IMAGE,
@@ -49,12 +54,14 @@ def filters(draw: some.DrawFn) -> Filter:
         "service-s": mean,
         "warmup-s": draw(some.floats(0.001, 100_000)),
         "gpu": draw(GPUS),
+        "priority": draw(some.sampled_from(["high", "normal", "low"])),
+        "model": draw(MODELS),
         "min": least,
         "max": draw(some.integers(max(1, least), 100_000)),
         "signal": signal,
         "target": draw(some.floats(0.1, 0.95)) if signal == "ratio" else None,
         "slo-s": 31_536_000.0,
-        "longest-job-s": draw(some.floats(mean, 31_536_000)),
+        "longest-job-s": longest,
         "owner": "me",
     }
     entry["queue"] = f"filter.{entry['name']}"

@@ -1,5 +1,6 @@
 """What an entry of the catalogue becomes: its pods, what sizes them, and what its class shares."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from tests.engine.fleet_program import fleet, manifests, settings
 from tests.engine.recording import RecordingMonitor, record
 
 KUBERNETES = "1.36"
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 IMAGE = "registry.example/style@sha256:" + "0" * 64
 PART = "memory-mib: 9000, cores: 20"
 FIRST = f"{{{PART}, trainer: {{image: '{IMAGE}', {PART}, runs: first}}}}"
+PARTS = f"{{{PART}}}"
 ENTRIES = f"""
 defaults:
   interactive: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, owner: me}}
@@ -29,7 +32,8 @@ filters:
   pair:
     image: '{IMAGE}'
     gpu: {{memory-mib: 16000, cores: 20, trainer: {{image: '{IMAGE}', memory-mib: 20000, cores: 25}}}}
-  night: {{image: '{IMAGE}', class: batch}}
+  night: {{image: '{IMAGE}', class: batch, longest-job-s: 570}}
+  reels: {{image: '{IMAGE}', class: batch, longest-job-s: 571, min: 0, max: 7, warmup-s: 40, gpu: {PARTS}}}
   rare: {{image: '{IMAGE}', class: scale-to-zero, priority: low}}
   shelf: {{image: '{IMAGE}', model: 'nas://models/style/v3', priority: high}}
   borrowed: {{image: '{IMAGE}', model: 'nas://theirs/style.safetensors'}}
@@ -69,7 +73,13 @@ def named(filters: tuple[Filter, ...], *names: str) -> list[Filter]:
 
 
 def deployment(stack: RecordingMonitor, name: str) -> dict[str, Any]:
-    return stack.named("kubernetes:apps/v1:Deployment", name).inputs
+    return stack.named(DEPLOYMENT, name).inputs
+
+
+def template(stack: RecordingMonitor, item: Filter) -> dict[str, Any]:
+    if item.runs_as_jobs:
+        return job(stack)["spec"]["jobTargetRef"]["template"]
+    return deployment(stack, item.name)["spec"]["template"]
 
 
 def pod(stack: RecordingMonitor, name: str) -> dict[str, Any]:
@@ -88,16 +98,22 @@ def scale_up(stack: RecordingMonitor, name: str) -> dict[str, Any]:
 def test_a_filter_adds_two_objects_and_all_else_is_there_once(filters):
     few, all_of_them = (len(manifests(record(fleet(some, GIVEN)))) for some in (filters[:1], filters))
     kinds = len({item.service_class for item in filters}) - len({item.service_class for item in filters[:1]})
-    assert all_of_them - few == 2 * (len(filters) - 1) + kinds
+    jobs = sum(item.runs_as_jobs for item in filters)
+    assert all_of_them - few == 2 * (len(filters) - 1) - jobs + kinds
 
 
 def test_a_class_has_one_budget_for_all_its_workers(stack, filters):
     budgets = {item.inputs["metadata"]["name"]: item.inputs["spec"] for item in budgets_of(stack)}
     assert set(budgets) == {item.service_class for item in filters}
     for kind, spec in budgets.items():
-        assert spec["selector"] == {"matchLabels": {"surge.dev/class": kind}}
+        assert spec["selector"]["matchLabels"] == {"surge.dev/class": kind}
         assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-    assert {labels(stack, item.name)["surge.dev/class"] for item in filters} == set(budgets)
+    assert {template(stack, item)["metadata"]["labels"]["surge.dev/class"] for item in filters} == set(
+        budgets
+    )
+    assert budgets["batch"]["selector"]["matchExpressions"] == [
+        {"key": "batch.kubernetes.io/job-name", "operator": "DoesNotExist"}
+    ]
     assert (budgets["interactive"]["maxUnavailable"], budgets["batch"]["maxUnavailable"]) == ("10%", "50%")
 
 
@@ -145,7 +161,7 @@ def test_a_high_target_gets_a_tolerance_that_leaves_room_where_the_api_server_ha
 
 def test_nobody_is_root_and_nothing_is_written_but_volumes(stack, filters):
     for item in filters:
-        spec = pod(stack, item.name)
+        spec = template(stack, item)["spec"]
         assert spec["securityContext"] == {
             "runAsNonRoot": True,
             "seccompProfile": {"type": "RuntimeDefault"},
@@ -157,6 +173,44 @@ def test_nobody_is_root_and_nothing_is_written_but_volumes(stack, filters):
                 "capabilities": {"drop": ["ALL"]},
             }
             assert "@sha256:" in container["image"]
+
+
+def test_batch_work_that_outlasts_a_drain_is_done_by_jobs_that_end(stack):
+    spec = job(stack)["spec"]
+    assert not [item for item in stack.of(DEPLOYMENT) if item.name == "reels"]
+    assert [item for item in stack.of(DEPLOYMENT) if item.name == "night"]
+    assert spec["maxReplicaCount"] == 7
+    assert spec["scalingStrategy"] == {"strategy": "default"}
+    assert spec["rollout"] == {"strategy": "gradual"}
+    [trigger] = spec["triggers"]
+    assert (trigger["metricType"], trigger["metadata"]["valueLocation"]) == (
+        "AverageValue",
+        "desired_workers",
+    )
+
+
+def test_a_job_is_told_its_shift_and_has_a_deadline_behind_its_longest_job(stack):
+    shift = job(stack)["spec"]["jobTargetRef"]["template"]["spec"]
+    told = {item["name"]: item["value"] for item in shift["containers"][0]["env"]}
+    assert told["SURGE_SHIFT_S"] == str(9 * 40)
+    assert shift["restartPolicy"] == "Never"
+    assert shift["activeDeadlineSeconds"] == 3 * 40 + 9 * 40 + 571 + 30
+    assert "SURGE_SHIFT_S" not in json.dumps(pod(stack, "night"))
+
+
+def test_a_pod_of_a_job_is_the_workers_own_in_every_other_way(stack):
+    template = job(stack)["spec"]["jobTargetRef"]["template"]
+    theirs = deployment(stack, "part")["spec"]["template"]
+    assert set(theirs["spec"]) - set(template["spec"]) == set()
+    assert template["spec"]["securityContext"] == theirs["spec"]["securityContext"]
+    assert template["spec"]["nodeSelector"] == theirs["spec"]["nodeSelector"]
+    assert template["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpumem"] == "9000"
+    assert template["metadata"]["labels"]["surge.dev/filter"] == "reels"
+    assert template["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+
+
+def job(stack: RecordingMonitor) -> dict[str, Any]:
+    return stack.named("kubernetes:keda.sh/v1alpha1:ScaledJob", "reels").inputs
 
 
 def test_who_waits_for_nobody_may_evict_and_all_others_are_placed_in_order(stack):

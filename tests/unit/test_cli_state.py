@@ -1,10 +1,11 @@
 """When is the loop closed, and how is it shown?"""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from surge.cli.kubernetes_client import Workers
+from surge.cli.kubernetes_client import Workers, workers_of_jobs
 from surge.cli.loop import summary, wait_closed
 from surge.cli.reading import filter_states
 from surge.cli.saturation_client import Answer
@@ -126,6 +127,19 @@ def test_three_sources_are_put_side_by_side_and_the_unknown_stays_unknown():
     assert (first.name, first.desired, first.ready, first.busy, first.backlog) == ("a", 3, 2, 3, 5)
     assert (first.metric, first.hpa) == ("ok", "ok")
     assert (second.ready, second.busy, second.metric, second.hpa) == (None, None, "stale", "no reading yet")
+
+
+def test_a_filter_that_runs_as_jobs_has_as_many_workers_as_jobs_that_are_active_and_none_at_rest():
+    def job(name: str, **status: int) -> SimpleNamespace:
+        labels = {"scaledjob.keda.sh/name": name}
+        told = {"active": None, "ready": None, **status}
+        return SimpleNamespace(metadata=SimpleNamespace(labels=labels), status=SimpleNamespace(**told))
+
+    seen = workers_of_jobs([job("films", active=1, ready=1), job("films", active=1), job("films")])
+    summary = {"signal": "demand", "min": 0, "max": 4, "runs_as_jobs": True}
+    busy, idle = filter_states({"films": summary, "scans": summary}, seen, {})
+    assert (busy.desired, busy.ready, busy.hpa) == (2, 1, "ok")
+    assert (idle.desired, idle.ready, idle.hpa) == (0, 0, "at rest")
 
 
 def test_rows_show_unknown_as_a_question_mark_and_never_as_zero():
