@@ -8,7 +8,16 @@ half move, which is the least that any even split can move. That is why the numb
 from collections.abc import Iterable
 from hashlib import sha256
 
-__all__ = ["MOST_SHARDS", "ONE_STACK", "SHARD", "members", "shard_of", "shard_stack", "usual_shards"]
+__all__ = [
+    "MOST_SHARDS",
+    "ONE_STACK",
+    "SHARD",
+    "home_stack",
+    "members",
+    "shard_of",
+    "shard_stack",
+    "usual_shards",
+]
 
 # Names carry two digits; 64 shards of 150 are eight times the fleet we design for.
 MOST_SHARDS = 64
@@ -46,3 +55,8 @@ def usual_shards(filters: int) -> int:
 def shard_stack(stack: str, shard: int) -> str:
     """Return the name of a shard's stack, such as `onprem-shard-03`."""
     return f"{stack}-shard-{shard:02}"
+
+
+def home_stack(stack: str, name: str, shards: int) -> str:
+    """Return the stack that holds a filter: the fleet's own when there is one shard, else the shard's."""
+    return stack if shards == 1 else shard_stack(stack, shard_of(name, shards))
