@@ -23,7 +23,7 @@ from surge.stack_outputs import StackNotRunningError, running_stack
 __all__ = ["register"]
 
 PARALLEL = min(8, os.cpu_count() or 1)
-STATUS_COLUMNS = ("stack", "filters", "held", "to do")
+STATUS_COLUMNS = ("stack", "filters", "to do")
 
 Every = Annotated[bool, typer.Option("--all", help="Also the shards whose filters are unchanged.")]
 Parallel = Annotated[
@@ -77,9 +77,9 @@ def status(stack: StackName = "local", json: Json = False) -> None:
         parts = job.parts()
     except StackNotRunningError as error:
         raise Refusal(str(error), code=NOT_RUNNING) from error
-    rows = [(part.stack, len(part.filters), part.held, part.to_do) for part in parts]
+    rows = [(part.stack, len(part.filters), part.to_do) for part in parts]
     if json:
-        shards = [dict(zip(("stack", "filters", "held", "to_do"), row, strict=True)) for row in rows]
+        shards = [dict(zip(("stack", "filters", "to_do"), row, strict=True)) for row in rows]
         out.print_json(data={"stack": stack, "shards": shards})
     elif rows:
         out.print(plain(STATUS_COLUMNS, [tuple(map(str, row)) for row in rows]), markup=False)

@@ -1,5 +1,6 @@
 """One operation on all stacks of a fleet: the stack itself, then its shards at once."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any, Self
 from surge.cli.console import errors
 from surge.cli.display import Display
 from surge.cli.fleet_display import Board
-from surge.cli.fleet_plan import FleetState, Part, fleet_state, parts, shards_for
+from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, shards_for
 from surge.cli.fleet_runs import Run, run_all, turn
 from surge.cli.interrupts import Interrupts
 from surge.cli.operation import Session, opened, say_interrupted
 from surge.cli.stacks import checkout, read_settings
-from surge.model import Catalogue, Settings
-from surge.policy.shards import members, shard_stack
+from surge.model import Catalogue, Filter, Settings
+from surge.model.worker_sets import service_of
+from surge.policy.shards import shard_of, shard_stack
 from surge.stack_outputs import StackNotRunningError, running_stack
 
 __all__ = ["FleetJob", "Work"]
@@ -42,14 +44,14 @@ class FleetJob:
         root = checkout()
         settings = read_settings(root, stack)
         catalogue = Catalogue.read(root / settings.catalogue, settings)
-        state = fleet_state(root, stack)
+        state = fleet_state(root, stack, catalogue)
         return cls(
             root=root,
             stack=stack,
             settings=settings,
             catalogue=catalogue,
             state=state,
-            count=shards_for(state, settings, len(catalogue.filters)),
+            count=shards_for(state, settings, catalogue),
             again=f"surge fleet {verb} {stack}",
             quiet=quiet,
         )
@@ -57,7 +59,7 @@ class FleetJob:
     def base(self, work: Work) -> Run:
         """Do `work` on the fleet's own stack, and return how it went."""
         display = Display(errors, f"{self.again}: the stack itself", quiet=self.quiet)
-        run = Run(self.stack, len(self.catalogue.filters) if self.count == 1 else 0, display)
+        run = Run(self.stack, len(self._here) if self.count == 1 else 0, display)
         turn(run, lambda it: work(self._open(it, {"shards": self.count})), self.interrupts)
         return run
 
@@ -99,8 +101,12 @@ class FleetJob:
         """The shards of a fleet whose stack itself is not there."""
         if self.count == 1:
             return []
-        names = members((item.name for item in self.catalogue.filters), self.count)
-        return [self._run(shard_stack(self.stack, index), len(each)) for index, each in enumerate(names)]
+        counts = Counter(shard_of(service_of(item), self.count) for item in self._here)
+        return [self._run(shard_stack(self.stack, index), counts[index]) for index in range(self.count)]
+
+    @property
+    def _here(self) -> list[Filter]:
+        return here(self.settings, self.catalogue)
 
     def _run(self, stack: str, filters: int) -> Run:
         return Run(stack, filters, Display(errors, stack, quiet=True))

@@ -1,21 +1,21 @@
 """What each stack of a fleet is to hold, and which of them an update would change."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from surge.cli.console import Refusal
 from surge.cli.held import Held, held_by, shard_stacks
 from surge.model import Catalogue, Filter, Settings
-from surge.policy.shards import home_stack, members, shard_stack, usual_shards
+from surge.model.worker_sets import service_of
+from surge.policy.shards import home_stack, shard_of, shard_stack, usual_shards
 from surge.stack_outputs import RunningStack
 
-__all__ = ["FleetState", "Part", "fleet_state", "parts", "refuse_if_sharded", "shards_for"]
+__all__ = ["FleetState", "Part", "fleet_state", "here", "parts", "refuse_if_sharded", "shards_for"]
 
 NOTHING = "nothing"
 # What a shard's objects are made from, beside settings and catalogue.
@@ -24,9 +24,13 @@ SOURCES = ("components", "surge/model", "surge/policy")
 
 @dataclass(frozen=True, kw_only=True)
 class FleetState:
-    """base: None when the fleet's stack was never up. shards: what exists of shard stacks, by name."""
+    """base: None when the fleet's stack was never up. shards: what exists of shard stacks, by name.
+
+    workers: filter -> the workers that serve it, where those are a set's; a set lies in one shard.
+    """
 
     stack: str
+    workers: Mapping[str, str]
     base: Held | None
     shards: Mapping[str, Held]
 
@@ -44,21 +48,22 @@ class FleetState:
             name: stack
             for stack, each in held.items()
             for name in (each.services if each else ())
-            if home_stack(self.stack, name, shards) != stack
+            if self.home(name, shards) != stack
         }
+
+    def home(self, service: str, shards: int) -> str:
+        """The stack where a service belongs."""
+        return home_stack(self.stack, self.workers.get(service, service), shards)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One shard. told: what its program is told (surge:shard). held: filters in its state now.
-
-    to_do: what an update would do, "nothing" when it need not run.
-    """
+    """One shard. told: what its program is told (surge:shard). to_do: what an update would do, in services;
+    "nothing" when it need not run."""
 
     stack: str
     filters: Sequence[str]
     told: Mapping[str, Any]
-    held: int
     to_do: str
 
     @property
@@ -66,17 +71,18 @@ class Part:
         return self.to_do == NOTHING
 
 
-def fleet_state(root: Path, stack: str) -> FleetState:
+def fleet_state(root: Path, stack: str, catalogue: Catalogue) -> FleetState:
     """Read the recorded state of all stacks of a fleet. Raises Refusal when one cannot be read."""
     found = {name: held_by(root, name) for name in shard_stacks(root, stack)}
     return FleetState(
         stack=stack,
+        workers={item.name: service_of(item) for item in catalogue.filters if item.worker_set},
         base=held_by(root, stack),
         shards={name: held for name, held in found.items() if held is not None},
     )
 
 
-def shards_for(state: FleetState, settings: Settings, filters: int) -> int:
+def shards_for(state: FleetState, settings: Settings, catalogue: Catalogue) -> int:
     """Return how many shards an update works with: what the fleet has, for a new one what the settings say.
 
     Raises Refusal when the settings want another number, or a move between stacks is not finished.
@@ -89,7 +95,7 @@ def shards_for(state: FleetState, settings: Settings, filters: int) -> int:
                 "what they hold went with its cluster.",
                 f"Forget them: surge down {stack}",
             )
-        return wanted or usual_shards(filters)
+        return wanted or usual_shards(len(here(settings, catalogue)))
     if misplaced := state.misplaced(recorded):
         raise Refusal(
             f"{len(misplaced)} filters of {stack} are not where {recorded} shards put them, such as "
@@ -108,8 +114,8 @@ def shards_for(state: FleetState, settings: Settings, filters: int) -> int:
 
 def refuse_if_sharded(root: Path, stack: str, settings: Settings, verb: str) -> None:
     """Raise Refusal when `surge up` or `preview` would see the base stack of a sharded fleet alone."""
-    filters = len(Catalogue.read(root / settings.catalogue, settings).filters)
-    shards = shards_for(fleet_state(root, stack), settings, filters)
+    catalogue = Catalogue.read(root / settings.catalogue, settings)
+    shards = shards_for(fleet_state(root, stack, catalogue), settings, catalogue)
     if shards > 1:
         raise Refusal(
             f"the fleet of {stack} is {shards} shards, each a stack beside {stack}, and this would see none.",
@@ -127,10 +133,10 @@ def parts(
     shards: int,
 ) -> list[Part]:
     """Return every shard as the catalogue wants it. running: the base stack, which is up to date."""
-    by_name = {item.name: item for item in catalogue.filters}
     common = [_source(root), running.kubeconfig, settings.model_dump_json(exclude={"fleet", "catalogue"})]
     found: list[Part] = []
-    for index, names in enumerate(members(by_name, shards)):
+    for index in range(shards):
+        filters = [item for item in here(settings, catalogue) if shard_of(service_of(item), shards) == index]
         stack = shard_stack(state.stack, index)
         told = {
             "base": state.stack,
@@ -138,35 +144,34 @@ def parts(
             "shards": shards,
             "saturation": dict(running.fleet["saturation"]),
         }
-        digest = _digest([*common, orjson.dumps(told).decode(), *(_text(by_name[name]) for name in names)])
-        held = state.shards.get(stack)
+        texts = [item.model_dump_json(by_alias=True) for item in filters]
+        digest = _digest([*common, json.dumps(told), *texts])
         found.append(
             Part(
                 stack=stack,
-                filters=names,
+                filters=[item.name for item in filters],
                 told={**told, "digest": digest},
-                held=0 if held is None else len(held.services),
-                to_do=_to_do(held, names, digest),
+                to_do=_to_do(state, state.shards.get(stack), {service_of(item) for item in filters}, digest),
             )
         )
     return found
 
 
-def _to_do(held: Held | None, names: Sequence[str], digest: str) -> str:
+def here(settings: Settings, catalogue: Catalogue) -> list[Filter]:
+    """Return the filters whose workers run on this fleet's cluster."""
+    return [item for item in catalogue.filters if item.runs_at(settings.place)]
+
+
+def _to_do(state: FleetState, held: Held | None, wanted: Set[str], digest: str) -> str:
     if held is None:
-        return f"create {len(names)}"
-    new, gone = set(names) - held.services.keys(), held.services.keys() - set(names)
-    if new or gone:
-        return ", ".join(
-            [*([f"create {len(new)}"] if new else []), *([f"delete {len(gone)}"] if gone else [])]
-        )
+        return f"create {len(wanted)}"
+    have = {state.workers.get(name, name) for name in held.services}
+    if have != wanted:
+        new, gone = len(wanted - have), len(have - wanted)
+        return ", ".join([*([f"create {new}"] if new else []), *([f"delete {gone}"] if gone else [])])
     if not held.settled:
         return "finish an update"
     return NOTHING if held.digest == digest else "update"
-
-
-def _text(item: Filter) -> str:
-    return item.model_dump_json(by_alias=True)
 
 
 def _digest(texts: Sequence[str]) -> str:

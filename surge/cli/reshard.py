@@ -25,8 +25,9 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.operation import INTERRUPTED, Session, opened, say_interrupted
 from surge.cli.stacks import checkout, read_settings
 from surge.cli.tables import plain
+from surge.model import Catalogue
 from surge.model.settings import SHARDS
-from surge.policy.shards import home_stack, shard_stack
+from surge.policy.shards import shard_stack
 
 __all__ = ["reshard"]
 
@@ -57,13 +58,14 @@ def reshard(shards: Shards, stack: StackName = "local", preview: Preview = False
             f"fleet.shards is {settings.fleet.shards} in Pulumi.{stack}.yaml: the next update would want it.",
             f"Set it to {shards}, or to auto, which keeps what the fleet has. Then: {_again(stack, shards)}",
         )
-    state = fleet_state(root, stack)
+    catalogue = Catalogue.read(root / settings.catalogue)
+    state = fleet_state(root, stack, catalogue)
     if state.recorded is None:
         raise Refusal(f"stack {stack} is not up: there is nothing to move. Start it: surge fleet up {stack}")
     moves = _moves(state, shards)
     _show(state, moves, shards)
     if not preview:
-        _Mover(root, stack, shards).all()
+        _Mover(root, stack, shards, catalogue).all()
         out.print(
             f"{stack} has {shards} shards. Record what they hold now: surge fleet up {stack}", markup=False
         )
@@ -75,7 +77,7 @@ def _moves(state: FleetState, shards: int) -> list[Move]:
     for name, source in state.misplaced(shards).items():
         each = held[source]
         assert each is not None  # noqa: S101 -- it holds the filter
-        found[source, home_stack(state.stack, name, shards)][name] = each.services[name]
+        found[source, state.home(name, shards)][name] = each.services[name]
     return [Move(source, dest, urns) for (source, dest), urns in sorted(found.items())]
 
 
@@ -96,8 +98,8 @@ def _show(state: FleetState, moves: Sequence[Move], shards: int) -> None:
 class _Mover:
     """Does the moves, in an order in which any of them may be the last."""
 
-    def __init__(self, root: Path, stack: str, shards: int) -> None:
-        self._root, self._stack, self._shards = root, stack, shards
+    def __init__(self, root: Path, stack: str, shards: int, catalogue: Catalogue) -> None:
+        self._root, self._stack, self._shards, self._catalogue = root, stack, shards, catalogue
         self._interrupts = Interrupts(say_interrupted)
         self._display = Display(errors, f"surge fleet reshard {stack}")
         self._opened: dict[str, Session] = {}
@@ -107,7 +109,7 @@ class _Mover:
             try:
                 # First of all, so that from now on no update works with the old number.
                 self._edit(self._stack, self._record)
-                while moves := _moves(state := fleet_state(self._root, self._stack), self._shards):
+                while moves := _moves(state := self._state(), self._shards):
                     for move in moves:
                         self._move(move, state)
                 self._remove_empty(state)
@@ -117,6 +119,9 @@ class _Mover:
                     f"No workload was touched. Go on where it stopped: {_again(self._stack, self._shards)}",
                     code=INTERRUPTED if self._interrupts.count else 1,
                 ) from error
+
+    def _state(self) -> FleetState:
+        return fleet_state(self._root, self._stack, self._catalogue)
 
     def _move(self, move: Move, state: FleetState) -> None:
         self._end_if_interrupted()

@@ -1,11 +1,11 @@
 """Which shard a filter belongs to, and how many shards a fleet has.
 
-A shard is the lowest bits of a hash of the filter's name. So an entry never moves another, and when
-N shards become 2N, shard i gives half of its filters to shard i + N and to nobody else: of all names
-half move, which is the least that any even split can move. That is why the number is a power of two.
+A shard is the lowest bits of a hash of the filter's name, or of the worker set's that it shares. So an
+entry never moves another, and when N shards become 2N, shard i gives half of its filters to shard i + N
+and to nobody else: of all names half move, which is the least that any even split can move. That is why
+the number is a power of two.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "ONE_STACK",
     "SHARD",
     "home_stack",
-    "members",
     "shard_of",
     "shard_stack",
     "usual_shards",
@@ -33,14 +32,6 @@ def shard_of(name: str, shards: int) -> int:
     if not 1 <= shards <= MOST_SHARDS or shards & (shards - 1):
         raise ValueError(f"{shards} shards: want a power of two, 1 to {MOST_SHARDS}")
     return int.from_bytes(sha256(name.encode()).digest()[-8:]) % shards
-
-
-def members(names: Iterable[str], shards: int) -> list[list[str]]:
-    """Return the names in each shard, in the order given. Raises ValueError as `shard_of`."""
-    found: list[list[str]] = [[] for _ in range(shards)]
-    for name in names:
-        found[shard_of(name, shards)].append(name)
-    return found
 
 
 def usual_shards(filters: int) -> int:

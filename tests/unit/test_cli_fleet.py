@@ -20,7 +20,7 @@ from surge.cli.operation import INTERRUPTED
 from surge.cli.reshard import _drop, _moves
 from surge.cli.stacks import read_settings, state_file
 from surge.model import Catalogue, Settings
-from surge.policy.shards import home_stack, members
+from surge.policy.shards import home_stack
 from surge.stack_outputs import RunningStack
 
 ROOT = Path(__file__).parents[2]
@@ -56,57 +56,68 @@ def held(stack: str, services: list[str], **outputs: Any) -> Held:
 
 
 def sharded(shards: int, names: list[str] = NAMES) -> FleetState:
-    found = members(names, shards)
-    return FleetState(
-        stack="local",
-        base=held("local", [], fleet={"shards": shards}),
-        shards={
-            home_stack("local", each[0], shards): held(home_stack("local", each[0], shards), each)
-            for each in found
-            if each
-        },
-    )
+    homes = {name: home_stack("local", name, shards) for name in names}
+    stacks = {
+        stack: held(stack, [name for name in names if homes[name] == stack]) for stack in homes.values()
+    }
+    return fleet(held("local", [], fleet={"shards": shards}), stacks)
 
 
-ONE = FleetState(stack="local", base=held("local", NAMES, fleet={"shards": 1}), shards={})
-NEW = FleetState(stack="local", base=None, shards={})
+def fleet(base: Held | None, shards: dict[str, Held] | None = None, **workers: str) -> FleetState:
+    return FleetState(stack="local", base=base, shards=shards or {}, workers=workers)
+
+
+ONE = fleet(held("local", NAMES, fleet={"shards": 1}))
+NEW = fleet(None)
 
 
 def settings(shards: object = "auto") -> Settings:
     return Settings.parse({"stack-kind": "local", "cluster": {"name": "a"}, "fleet": {"shards": shards}})
 
 
+def of(filters: int) -> Catalogue:
+    [first, *_] = Catalogue.read(ROOT / "filters.yaml").filters
+    return Catalogue(
+        tuple(first.model_copy(update={"name": f"filter-{number}"}) for number in range(filters))
+    )
+
+
 def test_a_new_fleet_takes_the_settings_number_or_the_usual_one():
-    assert shards_for(NEW, settings(), 1_200) == 8
-    assert shards_for(NEW, settings(4), 10) == 4
+    assert shards_for(NEW, settings(), of(1_200)) == 8
+    assert shards_for(NEW, settings(4), of(10)) == 4
 
 
 def test_growth_does_not_reshard_a_fleet_by_itself():
-    assert shards_for(ONE, settings(), 1_200) == 1
-    assert shards_for(sharded(4), settings(), 10) == 4
+    assert shards_for(ONE, settings(), of(1_200)) == 1
+    assert shards_for(sharded(4), settings(), of(10)) == 4
 
 
 def test_a_stack_of_an_earlier_version_has_one_shard():
-    older = FleetState(stack="local", base=held("local", NAMES), shards={})
-    assert shards_for(older, settings(), 1_200) == 1
+    assert shards_for(fleet(held("local", NAMES)), settings(), of(1_200)) == 1
 
 
 def test_another_number_in_the_settings_is_a_move_and_never_an_update():
     with pytest.raises(Refusal, match="surge fleet reshard local --shards 8"):
-        shards_for(sharded(4), settings(8), 10)
+        shards_for(sharded(4), settings(8), of(10))
 
 
 def test_a_filter_in_the_wrong_stack_stops_every_update_until_the_move_is_finished():
-    half = FleetState(stack="local", base=held("local", NAMES[:3], fleet={"shards": 4}), shards={})
+    half = fleet(held("local", NAMES[:3], fleet={"shards": 4}))
     with pytest.raises(Refusal, match=r"3 filters [^$]* surge fleet reshard local --shards 4") as refused:
-        shards_for(half, settings(), 10)
+        shards_for(half, settings(), of(10))
     assert "cut short" in str(refused.value)
 
 
 def test_shards_of_a_cluster_that_is_gone_are_not_updated():
-    left = FleetState(stack="local", base=None, shards=sharded(4).shards)
+    left = fleet(None, dict(sharded(4).shards))
     with pytest.raises(Refusal, match="surge down local"):
-        shards_for(left, settings(), 10)
+        shards_for(left, settings(), of(10))
+
+
+def test_a_worker_set_and_all_its_filters_are_one_service():
+    whole = fleet(held("local", ["a", "b"], fleet={"shards": 1}), a="set", b="set")
+    [move] = _moves(whole, 64)
+    assert (move.dest, set(move.urns)) == (home_stack("local", "set", 64), {"a", "b"})
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 8), (8, 4), (4, 1), (2, 16)])
@@ -163,7 +174,7 @@ def recorded(catalogue: Catalogue) -> FleetState:
     state = sharded(4, [item.name for item in catalogue.filters])
     found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=RUNNING, shards=4)
     shards = {part.stack: held(part.stack, list(part.filters), digest=part.told["digest"]) for part in found}
-    return FleetState(stack="local", base=state.base, shards=shards)
+    return fleet(state.base, shards)
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +270,7 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_up_and_preview_of_a_sharded_fleet_name_the_right_command(checkout):
-    assert fleet_state(checkout, "local").recorded == 4
+    assert fleet_state(checkout, "local", of(1)).recorded == 4
     for verb in ("up", "preview"):
         result = CliRunner().invoke(app, [verb])
         assert result.exit_code == 1
