@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from kubernetes import client, config
 
 from lab.checkout import Checkout, scratch_checkout
@@ -44,7 +43,7 @@ def checkout(tmp_path_factory) -> Iterator[Checkout]:
 
 
 def write(checkout: Checkout, filters: dict[str, Any]) -> None:
-    (checkout.root / "filters.yaml").write_text(yaml.safe_dump({"filters": filters}))
+    (checkout.root / "filters.yaml").write_text(json.dumps({"filters": filters}))
 
 
 def fleet_up(checkout: Checkout, *, code: int = 0) -> dict[str, dict[str, Any]]:
