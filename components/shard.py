@@ -8,6 +8,7 @@ from components.clusters.outputs import ClusterOutputs, kubernetes_provider
 from components.fleet import filter_services, shared_by
 from components.saturation import SaturationOutputs
 from surge.model import Catalogue, Settings, Shard
+from surge.model.worker_sets import service_of
 from surge.policy.shards import shard_of
 
 __all__ = ["build_shard"]
@@ -25,7 +26,7 @@ def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
     filters = [
         item
         for item in catalogue.filters
-        if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
+        if item.runs_at(settings.place) and shard_of(service_of(item), shard.shards) == shard.index
     ]
     filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
     pulumi.export("filters", [item.name for item in filters])
@@ -38,7 +39,9 @@ def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:
     return ClusterOutputs(
         name=name,
         kubeconfig=kubeconfig,
-        kubernetes=kubernetes_provider(name, kubeconfig),
+        # What an update made before it was killed is its own; nobody else makes Deployments of these names,
+        # and `surge fleet` refuses to run while two stacks hold one filter.
+        kubernetes=kubernetes_provider(name, kubeconfig, takes_over=True),
         ready=[],
         node_pools=by_name(settings.cluster.gpu_pools),
         storage_class=None,

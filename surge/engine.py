@@ -17,6 +17,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,6 +32,8 @@ __all__ = [
 
 CHOICE = "SURGE_ENGINE"
 PLUGINS = ("pulumi-resource-kubernetes", "pulumi-resource-random")
+# What `told` may say: see __main__.py.
+TOLD = ("surge:shards", "surge:shard")
 # Nothing else of the user's environment has to be said again in a shell.
 EXPORTED = ("PATH", "PULUMI_")
 
@@ -63,13 +66,28 @@ def engine_environment(
     return merged
 
 
-def stack_environment(root: Path, stack: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for operations on one stack; copies its settings, and keeps its salt."""
+def stack_environment(
+    root: Path,
+    stack: str,
+    environment: Mapping[str, str],
+    *,
+    settings_of: str | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
+    """Return the environment for operations on one stack; copies its settings, and keeps its salt.
+
+    settings_of: the stack whose settings file it is, for a shard that has none of its own. told: what the
+    program is told beside the settings, as `surge:<key>`; None keeps what it was told last.
+    """
     copy = root / ".surge" / f"Pulumi.{stack}.yaml"
-    settings = yaml.safe_load((root / copy.name).read_text()) or {}
+    settings = yaml.safe_load((root / f"Pulumi.{settings_of or stack}.yaml").read_text()) or {}
     kept = (yaml.safe_load(copy.read_text()) or {}) if copy.exists() else {}
     if "encryptionsalt" in kept:
         settings.setdefault("encryptionsalt", kept["encryptionsalt"])
+    before = {key: value for key, value in (kept.get("config") or {}).items() if key in TOLD}
+    now = before if told is None else {f"surge:{key}": value for key, value in told.items()}
+    if now:
+        settings["config"] = {**(settings.get("config") or {}), **now}
     copy.parent.mkdir(exist_ok=True)
     _write_private(copy, yaml.safe_dump(settings, sort_keys=False))
     return {**environment, "PULUMI_OPTION_CONFIG_FILE": str(copy)}

@@ -22,6 +22,7 @@ class RunningStack:
 
     access (secret): saturation_token, saturation_ca, publisher_url, admin_password.
     filters: by name, with signal, min, max, queue, slots and, in model seconds, service_s, warmup_s, slo_s.
+    fleet: shards, and saturation as a shard is told of it (see surge.model.shard).
     time_factor: model seconds in a wall second. hpa_sync_s: model seconds.
     """
 
@@ -32,6 +33,7 @@ class RunningStack:
     endpoints: Mapping[str, str]
     access: Mapping[str, str]
     filters: Mapping[str, Mapping[str, Any]]
+    fleet: Mapping[str, Any]
     time_factor: float
     hpa_sync_s: float
 
@@ -48,6 +50,7 @@ class RunningStack:
                 endpoints=outputs["endpoints"],
                 access=outputs["access"],
                 filters=outputs["filters"],
+                fleet=outputs["fleet"],
                 time_factor=float(outputs["time_factor"]),
                 hpa_sync_s=float(outputs["hpa_sync_s"]),
             )

@@ -55,9 +55,16 @@ class ClusterOutputs:
 
 
 def kubernetes_provider(
-    name: str, kubeconfig: pulumi.Input[str], opts: pulumi.ResourceOptions | None = None
+    name: str,
+    kubeconfig: pulumi.Input[str],
+    opts: pulumi.ResourceOptions | None = None,
+    *,
+    takes_over: bool | None = None,
 ) -> k8s.Provider:
-    """The provider for objects on cluster `name`: the same in every stack, so that they can be moved."""
+    """The provider for objects on cluster `name`: of one name in every stack, so that they can be moved.
+
+    takes_over: an object that is there already is updated instead of refused.
+    """
     return k8s.Provider(
         f"{name}-kubernetes",
         kubeconfig=kubeconfig,
@@ -66,5 +73,6 @@ def kubernetes_provider(
         enable_secret_mutable=True,
         # `pulumi refresh` must find a killed API server, not fail on it.
         skip_update_unreachable=True,
+        upsert_existing_objects=takes_over,
         opts=opts,
     )

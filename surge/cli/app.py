@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from surge.cli import catalogue, down, environment, status, updates, worker_check
+from surge.cli import catalogue, down, environment, fleet, status, updates, worker_check
 from surge.cli.console import Refusal, errors
 from surge.model import ProblemsError
 
@@ -42,5 +42,6 @@ updates.register(app)
 down.register(app)
 status.register(app)
 catalogue.register(app)
+fleet.register(app)
 environment.register(app)
 worker_check.register(app)

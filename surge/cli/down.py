@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from surge.cli.arguments import StackName
 from surge.cli.console import Refusal, errors, out
+from surge.cli.held import shard_stacks
 from surge.cli.locks import clear_stale
 from surge.cli.operation import INTERRUPTED, session
 from surge.cli.stacks import (
@@ -44,10 +45,13 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
     if settings.stack_kind == "local":
         _local(root, stack, settings)
         return
-    if own_backend(root) and not state_file(root, stack).exists():
+    shards = shard_stacks(root, stack)
+    if own_backend(root) and not shards and not state_file(root, stack).exists():
         raise Refusal(f"stack {stack} has never been up: there is nothing to destroy.", code=0)
     if not yes:
         _confirm(stack, typer.prompt)
+    for shard in shards:
+        _destroy(root, shard, fleet=stack)
     _destroy(root, stack)
     out.print(f"stack {stack} is destroyed")
 
@@ -56,6 +60,9 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
     cluster = settings.cluster.name
     clear_stale(state_directory(root), PROJECT, stack)
     own = own_backend(root)
+    if not own:
+        for shard in shard_stacks(root, stack):
+            _destroy(root, shard, fleet=stack)
     if state_file(root, stack).exists() or not own:
         try:
             _destroy(root, stack)
@@ -65,7 +72,9 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
             for line in refusal.lines[:1]:
                 errors.print(escape(line))
             errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
-    for line in [*sweep(root, cluster), *forget(root, stack)]:
+    # The cluster went with all that was on it, and nothing is left of what its shards recorded.
+    stacks = [stack, *shard_stacks(root, stack)]
+    for line in [*sweep(root, cluster), *(line for name in stacks for line in forget(root, name))]:
         errors.print(escape(line))
     gone = own and remove_empty(root)
     left = leftovers(root, cluster, settings.ports)
@@ -78,9 +87,11 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
     )
 
 
-def _destroy(root: Path, stack: str) -> None:
-    again = "make down" if stack == "local" else f"surge down {stack}"
-    with session(root, stack, f"surge down {stack}", again=again) as work:
+def _destroy(root: Path, stack: str, *, fleet: str | None = None) -> None:
+    """fleet: the stack whose shard it is; its settings are the shard's too."""
+    name = fleet or stack
+    again = "make down" if name == "local" else f"surge down {name}"
+    with session(root, stack, f"surge down {stack}", again=again, settings_of=fleet) as work:
         work.perform(work.stack.destroy, show_secrets=False)
         # Without preserve_config the committed settings file would go with the stack.
         work.workspace.remove_stack(stack, preserve_config=True, force=True)

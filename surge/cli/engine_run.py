@@ -24,7 +24,16 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.stacks import state_file
 from surge.engine import create_stack, pulumi_command
 
-__all__ = ["EngineCommand", "clear_pending", "create_or_select", "is_empty", "open_workspace", "reason"]
+__all__ = [
+    "EngineCommand",
+    "clear_pending",
+    "create_or_select",
+    "edit_state",
+    "is_empty",
+    "latest",
+    "open_workspace",
+    "reason",
+]
 
 
 class EngineCommand(PulumiCommand):
@@ -114,19 +123,32 @@ def clear_pending(root: Path, name: str, workspace: LocalWorkspace) -> int:
     """Forget the operations that a killed update left open; return how many.
 
     What they had made is found again: processes by their marker, objects by their names.
-    The state passes through a file of mode 0600, and its secrets stay encrypted.
     """
     if not _pending(state_file(root, name)):
         return 0
+    found: list[Any] = []
+    edit_state(root, name, workspace, lambda deployment: found.extend(_take_pending(deployment)))
+    return len(found)
+
+
+def edit_state(
+    root: Path, name: str, workspace: LocalWorkspace, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Let `change` edit the recorded deployment of a stack in place. Raises CommandError.
+
+    The state passes through a file of mode 0600, and its secrets stay encrypted.
+    """
     command, env = workspace.pulumi_command, workspace.env_vars
-    exported = command.run(["stack", "export", "--stack", name], str(root), env)
-    state = json.loads(exported.stdout)
-    pending = state["deployment"].pop("pending_operations", None) or []
+    state = json.loads(command.run(["stack", "export", "--stack", name], str(root), env).stdout)
+    change(state["deployment"])
     with tempfile.NamedTemporaryFile("w", dir=root / ".surge", suffix=".json") as file:
         json.dump(state, file)
         file.flush()
         command.run(["stack", "import", "--stack", name, "--file", file.name], str(root), env)
-    return len(pending)
+
+
+def _take_pending(deployment: dict[str, Any]) -> list[Any]:
+    return deployment.pop("pending_operations", None) or []
 
 
 def reason(error: CommandError | subprocess.CalledProcessError) -> str:
@@ -140,7 +162,7 @@ def reason(error: CommandError | subprocess.CalledProcessError) -> str:
 def is_empty(root: Path, name: str) -> bool:
     """Whether the stack has no resource but itself; False when its state cannot be read."""
     try:
-        resources = _latest(state_file(root, name)).get("resources") or []
+        resources = latest(state_file(root, name)).get("resources") or []
     except ValueError:
         return False
     return all(item.get("type") == "pulumi:pulumi:Stack" for item in resources)
@@ -148,12 +170,12 @@ def is_empty(root: Path, name: str) -> bool:
 
 def _pending(path: Path) -> bool:
     try:
-        return bool(_latest(path).get("pending_operations"))
+        return bool(latest(path).get("pending_operations"))
     except ValueError:
         return False
 
 
-def _latest(path: Path) -> dict[str, Any]:
+def latest(path: Path) -> dict[str, Any]:
     """Return the newest checkpoint in a state file; raises ValueError when it is damaged."""
     try:
         state = json.loads(path.read_bytes())

@@ -1,6 +1,6 @@
 """One engine operation on one stack, with progress, interrupts and readable failures."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from surge.cli.progress import Line, totals
 from surge.cli.stacks import PROJECT, state_directory
 from surge.engine import EngineError, engine_environment, stack_environment
 
-__all__ = ["INTERRUPTED", "Session", "session"]
+__all__ = ["INTERRUPTED", "Session", "opened", "say_interrupted", "session"]
 
 INTERRUPTED = 130
 
@@ -77,36 +77,60 @@ class Session:
 
 
 @contextmanager
-def session(root: Path, name: str, title: str, *, again: str, quiet: bool = False) -> Iterator[Session]:
+def session(
+    root: Path,
+    name: str,
+    title: str,
+    *,
+    again: str,
+    quiet: bool = False,
+    settings_of: str | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Iterator[Session]:
     """Open stack `name` for one operation; creates it when it is new.
 
-    again: the command that goes on after an interrupt or a failure.
+    again: the command that goes on after an interrupt or a failure. settings_of, told: as for
+    `stack_environment`.
     """
-    interrupts = Interrupts(_say_interrupted)
-    with interrupts.taken():
-        removed = clear_stale(state_directory(root), PROJECT, name)
-        try:
-            environment = stack_environment(root, name, engine_environment(root))
-            workspace = open_workspace(root, environment, interrupts)
-            stack, new = create_or_select(root, name, workspace)
-            pending = clear_pending(root, name, workspace)
-        except EngineError as error:
-            raise Refusal(str(error)) from error
-        except (CommandError, CalledProcessError) as error:
-            raise Refusal(
-                f"stack {name} cannot be opened: {readable(reason(error)) or 'the engine gave no reason'}",
-                f"Then: {again}; to give the stack up, whatever its state: surge down {name}",
-                code=INTERRUPTED if interrupts.count else 1,
-            ) from error
-        with Display(errors, title, quiet=quiet) as display:
-            for line in removed:
-                display.say(line)
-            if pending:
-                display.say(f"an update was killed half-way: took over its {pending} open steps")
-            yield Session(root, stack, workspace, interrupts, display, new, again)
+    interrupts = Interrupts(say_interrupted)
+    with interrupts.taken(), Display(errors, title, quiet=quiet) as display:
+        yield opened(root, name, interrupts, display, again=again, settings_of=settings_of, told=told)
 
 
-def _say_interrupted(count: int) -> None:
+def opened(
+    root: Path,
+    name: str,
+    interrupts: Interrupts,
+    display: Display,
+    *,
+    again: str,
+    settings_of: str | None = None,
+    told: Mapping[str, Any] | None = None,
+) -> Session:
+    """Return stack `name` as ours to change, or raise Refusal; from any thread."""
+    removed = clear_stale(state_directory(root), PROJECT, name)
+    try:
+        engine = engine_environment(root)
+        environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
+        workspace = open_workspace(root, environment, interrupts)
+        stack, new = create_or_select(root, name, workspace)
+        pending = clear_pending(root, name, workspace)
+    except EngineError as error:
+        raise Refusal(str(error)) from error
+    except (CommandError, CalledProcessError) as error:
+        raise Refusal(
+            f"stack {name} cannot be opened: {readable(reason(error)) or 'the engine gave no reason'}",
+            f"Then: {again}; to give the stack up, whatever its state: surge down {settings_of or name}",
+            code=INTERRUPTED if interrupts.count else 1,
+        ) from error
+    for line in removed:
+        display.say(line)
+    if pending:
+        display.say(f"an update was killed half-way: took over its {pending} open steps")
+    return Session(root, stack, workspace, interrupts, display, new, again)
+
+
+def say_interrupted(count: int) -> None:
     if count == 1:
         errors.print("interrupted: letting the steps that run come to their end (again to drop them)")
     else:

@@ -139,7 +139,7 @@ def as_json(snapshot: Snapshot) -> Mapping[str, object]:
     }
 
 
-_WELL = frozenset({"ok", "at rest", "running"})
+_WELL = frozenset({"ok", "at rest", "running", "done", "current"})
 
 
 def _gpus(shape: Shape) -> str:

@@ -10,6 +10,7 @@ from providers.surge.folders import write
 from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.engine_run import is_empty
+from surge.cli.fleet_plan import refuse_if_sharded
 from surge.cli.loop import Closing, wait_closed
 from surge.cli.operation import INTERRUPTED, Session, session
 from surge.cli.preflight import check
@@ -19,7 +20,7 @@ from surge.cli.stacks import checkout, cluster_directory, kubeconfig_file, read_
 from surge.model import Catalogue, Settings
 from surge.stack_outputs import running_stack
 
-__all__ = ["register"]
+__all__ = ["perform_up", "refuse_unless_possible", "register", "remove_if_empty"]
 
 NoChanges = Annotated[
     bool, typer.Option("--expect-no-changes", help="Exit with 1 when anything would change, or has changed.")
@@ -40,10 +41,13 @@ def up(stack: StackName = "local", json: Json = False) -> None:
     """
     root = checkout()
     settings = read_settings(root, stack)
+    refuse_if_sharded(root, stack, settings, "up")
     if settings.stack_kind == "local":
         refuse_unless_possible(root, settings)
-    with session(root, stack, f"surge up {stack}", again=_again(stack), quiet=json) as work:
-        _update(work)
+    with session(
+        root, stack, f"surge up {stack}", again=_again(stack), quiet=json, told={"shards": 1}
+    ) as work:
+        perform_up(work)
         if settings.stack_kind != "local":
             return
         running = running_stack(root, stack)
@@ -68,12 +72,13 @@ def up(stack: StackName = "local", json: Json = False) -> None:
 def preview(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
     """Show what `surge up` would do, without doing it."""
     root = checkout()
-    read_settings(root, stack)
-    with session(root, stack, f"surge preview {stack}", again=f"surge preview {stack}") as work:
+    refuse_if_sharded(root, stack, read_settings(root, stack), "preview")
+    again = f"surge preview {stack}"
+    with session(root, stack, again, again=again, told={"shards": 1}) as work:
         try:
             work.perform(work.stack.preview, expect_no_changes=expect_no_changes)
         finally:
-            _remove_if_empty(work)
+            remove_if_empty(work)
 
 
 def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
@@ -87,7 +92,7 @@ def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
         try:
             work.perform(work.stack.refresh, show_secrets=False, expect_no_changes=expect_no_changes)
         finally:
-            _remove_if_empty(work)
+            remove_if_empty(work)
 
 
 def refuse_unless_possible(root: Path, settings: Settings) -> None:
@@ -98,15 +103,16 @@ def refuse_unless_possible(root: Path, settings: Settings) -> None:
         raise Refusal(*problems, "Nothing has been started or changed.")
 
 
-def _update(work: Session) -> None:
+def perform_up(work: Session) -> None:
+    """Update the stack; one that is refused before its first resource leaves nothing. Raises Refusal."""
     try:
         work.perform(work.stack.up, show_secrets=False)
     except Refusal:
-        _remove_if_empty(work)
+        remove_if_empty(work)
         raise
 
 
-def _remove_if_empty(work: Session) -> None:
+def remove_if_empty(work: Session) -> None:
     """A stack that this command made, and that was refused before its first resource, goes again."""
     if work.new and not work.interrupts.count and is_empty(work.root, work.stack.name):
         work.workspace.remove_stack(work.stack.name, force=True, preserve_config=True)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from surge.model.filter import Filter, Gpu
 from surge.model.problems import Path, shown
 
-__all__ = ["one_per_set", "worker_set_problems"]
+__all__ = ["one_per_set", "service_of", "worker_set_problems"]
 
 # What is the workers' own, so that all members must say the same.
 OF_THE_SET = (
@@ -20,6 +20,11 @@ OF_THE_SET = (
     "priority",
     "runs_in",
 )
+
+
+def service_of(item: Filter) -> str:
+    """Return the name of the workers that serve a filter: its set's, else its own."""
+    return item.worker_set or item.name
 
 
 def one_per_set(filters: Iterable[Filter]) -> list[Filter]:

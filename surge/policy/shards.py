@@ -1,14 +1,22 @@
 """Which shard a filter belongs to, and how many shards a fleet has.
 
-A shard is the lowest bits of a hash of the filter's name. So an entry never moves another, and when
-N shards become 2N, shard i gives half of its filters to shard i + N and to nobody else: of all names
-half move, which is the least that any even split can move. That is why the number is a power of two.
+A shard is the lowest bits of a hash of the filter's name, or of the worker set's that it shares. So an
+entry never moves another, and when N shards become 2N, shard i gives half of its filters to shard i + N
+and to nobody else: of all names half move, which is the least that any even split can move. That is why
+the number is a power of two.
 """
 
-from collections.abc import Iterable
 from hashlib import sha256
 
-__all__ = ["MOST_SHARDS", "ONE_STACK", "SHARD", "members", "shard_of", "shard_stack", "usual_shards"]
+__all__ = [
+    "MOST_SHARDS",
+    "ONE_STACK",
+    "SHARD",
+    "home_stack",
+    "shard_of",
+    "shard_stack",
+    "usual_shards",
+]
 
 # Names carry two digits; 64 shards of 150 are eight times the fleet we design for.
 MOST_SHARDS = 64
@@ -26,14 +34,6 @@ def shard_of(name: str, shards: int) -> int:
     return int.from_bytes(sha256(name.encode()).digest()[-8:]) % shards
 
 
-def members(names: Iterable[str], shards: int) -> list[list[str]]:
-    """Return the names in each shard, in the order given. Raises ValueError as `shard_of`."""
-    found: list[list[str]] = [[] for _ in range(shards)]
-    for name in names:
-        found[shard_of(name, shards)].append(name)
-    return found
-
-
 def usual_shards(filters: int) -> int:
     """Return into how many shards a new fleet goes: 1 for up to 300 filters, then 150 each at most."""
     shards = 1
@@ -46,3 +46,8 @@ def usual_shards(filters: int) -> int:
 def shard_stack(stack: str, shard: int) -> str:
     """Return the name of a shard's stack, such as `onprem-shard-03`."""
     return f"{stack}-shard-{shard:02}"
+
+
+def home_stack(stack: str, name: str, shards: int) -> str:
+    """Return the stack that holds a filter: the fleet's own when there is one shard, else the shard's."""
+    return stack if shards == 1 else shard_stack(stack, shard_of(name, shards))

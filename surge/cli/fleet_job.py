@@ -1,0 +1,123 @@
+"""One operation on all stacks of a fleet: the stack itself, then its shards at once."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from surge.cli.console import errors
+from surge.cli.display import Display
+from surge.cli.fleet_display import Board
+from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, shards_for
+from surge.cli.fleet_runs import Run, run_all, turn
+from surge.cli.interrupts import Interrupts
+from surge.cli.operation import Session, opened, say_interrupted
+from surge.cli.stacks import checkout, read_settings
+from surge.model import Catalogue, Filter, Settings
+from surge.model.worker_sets import service_of
+from surge.policy.shards import shard_of, shard_stack
+from surge.stack_outputs import StackNotRunningError, running_stack
+
+__all__ = ["FleetJob", "Work"]
+
+Work = Callable[[Session], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetJob:
+    """count: shards of the fleet. again: the command that goes on where this one stopped."""
+
+    root: Path
+    stack: str
+    settings: Settings
+    catalogue: Catalogue
+    state: FleetState
+    count: int
+    again: str
+    quiet: bool
+    interrupts: Interrupts = field(default_factory=lambda: Interrupts(say_interrupted))
+
+    @classmethod
+    def read(cls, stack: str, verb: str, *, quiet: bool) -> Self:
+        """Raises ProblemsError for files, Refusal for a fleet that must be moved or finished first."""
+        root = checkout()
+        settings = read_settings(root, stack)
+        catalogue = Catalogue.read(root / settings.catalogue, settings)
+        state = fleet_state(root, stack, catalogue)
+        return cls(
+            root=root,
+            stack=stack,
+            settings=settings,
+            catalogue=catalogue,
+            state=state,
+            count=shards_for(state, settings, catalogue),
+            again=f"surge fleet {verb} {stack}",
+            quiet=quiet,
+        )
+
+    def base(self, work: Work) -> Run:
+        """Do `work` on the fleet's own stack, and return how it went."""
+        display = Display(errors, f"{self.again}: the stack itself", quiet=self.quiet)
+        run = Run(self.stack, len(self._here) if self.count == 1 else 0, display)
+        turn(run, lambda it: work(self._open(it, {"shards": self.count})), self.interrupts)
+        return run
+
+    def parts(self) -> list[Part]:
+        """Return the shards as they are to be. Raises StackNotRunningError without the stack itself."""
+        if self.count == 1:
+            return []
+        running = running_stack(self.root, self.stack)
+        return parts(
+            self.root,
+            self.state,
+            settings=self.settings,
+            catalogue=self.catalogue,
+            running=running,
+            shards=self.count,
+        )
+
+    def shards(self, work: Work, *, every: bool, parallel: int) -> list[Run]:
+        """Do `work` on every shard that is not current, or with `every` on all."""
+        try:
+            found = {part.stack: part for part in self.parts()}
+        except StackNotRunningError:
+            return self.not_begun()
+        runs = [self._run(part.stack, len(part.filters)) for part in found.values()]
+        for run in runs:
+            if found[run.stack].current and not every:
+                run.state = "current"
+        with Board(errors, f"{self.again}: {len(runs)} shards", runs, quiet=self.quiet) as board:
+            run_all(
+                runs,
+                lambda run: work(self._open(run, {"shard": dict(found[run.stack].told)})),
+                parallel=parallel,
+                interrupts=self.interrupts,
+                tell=board.tell,
+            )
+        return runs
+
+    def not_begun(self) -> list[Run]:
+        """The shards of a fleet whose stack itself is not there."""
+        if self.count == 1:
+            return []
+        counts = Counter(shard_of(service_of(item), self.count) for item in self._here)
+        return [self._run(shard_stack(self.stack, index), counts[index]) for index in range(self.count)]
+
+    @property
+    def _here(self) -> list[Filter]:
+        return here(self.settings, self.catalogue)
+
+    def _run(self, stack: str, filters: int) -> Run:
+        return Run(stack, filters, Display(errors, stack, quiet=True))
+
+    def _open(self, run: Run, told: dict[str, Any]) -> Session:
+        return opened(
+            self.root,
+            run.stack,
+            self.interrupts,
+            run.display,
+            again=self.again,
+            settings_of=self.stack,
+            told=told,
+        )

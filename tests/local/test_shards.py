@@ -1,0 +1,188 @@
+"""A fleet in shards on the real cluster: what runs, what fails alone, and moves under running workers.
+
+Tests run in the order of the file.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client, config
+
+from lab.checkout import Checkout, scratch_checkout
+from surge.policy.shards import home_stack, shard_of
+from surge.stack_outputs import running_stack
+
+pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
+
+BASE_PORT = 28_000
+NAMES = ("anime", "beard", "clay", "ghibli", "sketch", "sticker")
+ENTRY = {
+    "image": f"registry.example/filters/any@sha256:{'0' * 64}",
+    "service-s": 3,
+    "longest-job-s": 30,
+    "slo-s": 60,
+    "min": 1,
+    "max": 4,
+    "owner": "tests",
+}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory) -> Iterator[Checkout]:
+    with scratch_checkout(
+        tmp_path_factory.mktemp("shards"), base_port=BASE_PORT, settings={"fleet": {"shards": "auto"}}
+    ) as made:
+        write(made, dict.fromkeys(NAMES, ENTRY))
+        made.surge("up", "local")
+        yield made
+
+
+def write(checkout: Checkout, filters: dict[str, Any]) -> None:
+    (checkout.root / "filters.yaml").write_text(json.dumps({"filters": filters}))
+
+
+def fleet_up(checkout: Checkout, *, code: int = 0) -> dict[str, dict[str, Any]]:
+    """The summary of `surge fleet up`, by stack."""
+    done = checkout.surge("fleet", "up", "local", "--json", check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return {run["stack"]: run for run in json.loads(done.stdout)["runs"]}
+
+
+def changed(run: dict[str, Any]) -> dict[str, int]:
+    return {key: count for key, count in run["changes"].items() if key not in {"same", "read"}}
+
+
+def identities(checkout: Checkout) -> dict[tuple[str, str], str]:
+    """UIDs of all that serves the filters: Deployments, their pods, ScaledObjects, HPAs."""
+    kubeconfig = json.loads(running_stack(checkout.root).kubeconfig)
+    api = config.new_client_from_config_dict(kubeconfig)
+    objects = client.CustomObjectsApi(api).list_namespaced_custom_object(
+        "keda.sh", "v1alpha1", "filters", "scaledobjects"
+    )
+    found = {("ScaledObject", it["metadata"]["name"]): it["metadata"]["uid"] for it in objects["items"]}
+    for kind, listed in {
+        "Deployment": client.AppsV1Api(api).list_namespaced_deployment("filters"),
+        "Pod": client.CoreV1Api(api).list_namespaced_pod("filters"),
+        "HPA": client.AutoscalingV2Api(api).list_namespaced_horizontal_pod_autoscaler("filters"),
+    }.items():
+        found |= {(kind, it.metadata.name): it.metadata.uid for it in listed.items}
+    return found
+
+
+def state(checkout: Checkout, stack: str) -> Any:
+    return checkout.root / ".surge" / "state" / ".pulumi" / "stacks" / "surge" / f"{stack}.json"
+
+
+def test_from_one_stack_to_four_shards_under_running_workers(checkout):
+    before = identities(checkout)
+    assert len(before) == 4 * len(NAMES)
+    checkout.surge("fleet", "reshard", "local", "--shards", "4")
+    assert checkout.surge("up", "local", check=False).returncode == 1
+    runs = fleet_up(checkout)
+    assert [run["result"] for run in runs.values()] == ["done"] * 5
+    for stack, run in runs.items():
+        assert not changed(run).keys() & {"create", "delete", "replace"}, f"{stack}: {run['changes']}"
+    assert identities(checkout) == before
+
+
+def test_a_second_up_runs_no_shard_and_a_changed_entry_its_own_alone(checkout):
+    before = identities(checkout)
+    assert {run["result"] for run in list(fleet_up(checkout).values())[1:]} == {"current"}
+    write(checkout, {**dict.fromkeys(NAMES, ENTRY), "ghibli": {**ENTRY, "max": 5}})
+    ran = {stack: run for stack, run in fleet_up(checkout).items() if run["result"] != "current"}
+    assert set(ran) == {"local", home_stack("local", "ghibli", 4)}
+    assert changed(ran[home_stack("local", "ghibli", 4)]) == {"update": 1}
+    assert identities(checkout) == before
+
+
+def test_a_shard_that_fails_stops_no_other_and_the_next_up_does_what_is_left(checkout):
+    here = shard_of("watercolour", 4)
+    other = next(name for name in ("oil", "ink", "chalk", "pencil") if shard_of(name, 4) != here)
+    kubeconfig = json.loads(running_stack(checkout.root).kubeconfig)
+    apps = client.AppsV1Api(config.new_client_from_config_dict(kubeconfig))
+    labels = {"of": "somebody-else"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
+    in_the_way: Any = {
+        "metadata": {"name": "watercolour"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
+    apps.create_namespaced_deployment("filters", in_the_way)
+    write(checkout, dict.fromkeys([*NAMES, "watercolour", other], ENTRY))
+    runs = fleet_up(checkout, code=1)
+    assert runs[home_stack("local", "watercolour", 4)]["result"] == "failed"
+    assert "selector" in " ".join(runs[home_stack("local", "watercolour", 4)]["problems"])
+    assert runs[home_stack("local", other, 4)]["result"] == "done"
+    apps.delete_namespaced_deployment("watercolour", "filters")
+    left = {stack for stack, run in fleet_up(checkout).items() if run["result"] == "done"}
+    assert left == {"local", home_stack("local", "watercolour", 4)}
+
+
+def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkout):
+    added = [f"more-{number}" for number in range(8)]
+    write(checkout, dict.fromkeys([*NAMES, *added], ENTRY))
+    first = checkout.spawn("fleet", "up", "local")
+    assert first.stdout is not None
+    seen = ""
+    while "local-shard-" not in seen:
+        seen += first.stdout.readline()
+    first.send_signal(signal.SIGINT)
+    rest, _ = first.communicate(timeout=180)
+    assert first.returncode == 130, seen + rest
+    assert "Go on where it stopped: surge fleet up local" in rest
+    fleet_up(checkout)
+    assert {("Deployment", name) for name in added} <= identities(checkout).keys()
+
+
+def test_a_move_that_was_killed_with_both_records_written_is_finished_by_the_same_command(checkout):
+    before, earlier = (
+        identities(checkout),
+        {stack: state(checkout, stack).read_bytes() for stack in ("local-shard-00", "local-shard-01")},
+    )
+    checkout.surge("fleet", "reshard", "local", "--shards", "8")
+    # As a kill leaves it: the new shards have their filters, and two of the old ones have them still.
+    for stack, content in earlier.items():
+        state(checkout, stack).write_bytes(content)
+    refused = checkout.surge("fleet", "up", "local", check=False)
+    assert refused.returncode == 1
+    assert "surge fleet reshard local --shards 8" in refused.stderr
+    checkout.surge("fleet", "reshard", "local", "--shards", "8")
+    for run in fleet_up(checkout).values():
+        assert not changed(run).keys() & {"create", "delete", "replace"}
+    assert identities(checkout) == before
+
+
+def test_a_move_killed_at_any_moment_goes_on_and_ends_in_one_stack(checkout):
+    before = identities(checkout)
+    first = checkout.spawn("fleet", "reshard", "local", "--shards", "1")
+    while first.poll() is None and state(checkout, "local").read_bytes().count(b"FilterService::") < 3:
+        time.sleep(0.05)
+    for pid in descendants(first.pid):
+        os.kill(pid, signal.SIGKILL)
+    first.communicate(timeout=60)
+    checkout.surge("fleet", "reshard", "local", "--shards", "1")
+    assert not list(state(checkout, "local").parent.glob("local-shard-*.json"))
+    checkout.surge("up", "local")
+    assert identities(checkout) == before
+    checkout.surge("preview", "local", "--expect-no-changes")
+
+
+def test_down_takes_the_shards_with_it(checkout):
+    checkout.surge("fleet", "reshard", "local", "--shards", "2")
+    checkout.surge("down", "local", "--yes")
+    assert not (checkout.root / ".surge").exists()
+
+
+def descendants(pid: int) -> list[int]:
+    """Children first would let a parent start them anew: the process itself, then what it started."""
+    found = [pid]
+    for each in found:
+        children = f"/proc/{each}/task/{each}/children"
+        if os.path.exists(children):  # noqa: PTH110
+            with open(children) as file:  # noqa: PTH123
+                found += map(int, file.read().split())
+    return found

@@ -1,0 +1,302 @@
+"""Which stacks of a fleet are run, moved or refused, from what their states record; and runs side by side."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from surge.cli import app
+from surge.cli.console import Refusal, errors
+from surge.cli.display import Display
+from surge.cli.fleet_display import Board, run_rows
+from surge.cli.fleet_plan import FleetState, fleet_state, parts, refuse_if_sharded, shards_for
+from surge.cli.fleet_runs import Run, run_all
+from surge.cli.held import SERVICE, Held
+from surge.cli.interrupts import Interrupts
+from surge.cli.operation import INTERRUPTED
+from surge.cli.reshard import _drop, _moves
+from surge.cli.stacks import read_settings, state_file
+from surge.model import Catalogue, Settings
+from surge.policy.shards import home_stack
+from surge.stack_outputs import RunningStack
+
+ROOT = Path(__file__).parents[2]
+NAMES = [f"filter-{number}" for number in range(12)]
+
+
+def urn(stack: str, kind: str, name: str) -> str:
+    return f"urn:pulumi:{stack}::surge::{kind}::{name}"
+
+
+def deployment(stack: str, services: list[str], **outputs: Any) -> dict[str, Any]:
+    root = {
+        "urn": urn(stack, "pulumi:pulumi:Stack", f"surge-{stack}"),
+        "type": "pulumi:pulumi:Stack",
+        "outputs": outputs,
+    }
+    made: list[dict[str, Any]] = [root]
+    for name in services:
+        service = urn(stack, SERVICE, name)
+        made.append({"urn": service, "type": SERVICE, "parent": root["urn"]})
+        made.append(
+            {
+                "urn": urn(stack, f"{SERVICE}$kubernetes:apps/v1:Deployment", name),
+                "type": "kubernetes:apps/v1:Deployment",
+                "parent": service,
+            }
+        )
+    return {"resources": made}
+
+
+def held(stack: str, services: list[str], **outputs: Any) -> Held:
+    return Held.parse(deployment(stack, services, **outputs))
+
+
+def sharded(shards: int, names: list[str] = NAMES) -> FleetState:
+    homes = {name: home_stack("local", name, shards) for name in names}
+    stacks = {
+        stack: held(stack, [name for name in names if homes[name] == stack]) for stack in homes.values()
+    }
+    return fleet(held("local", [], fleet={"shards": shards}), stacks)
+
+
+def fleet(base: Held | None, shards: dict[str, Held] | None = None, **workers: str) -> FleetState:
+    return FleetState(stack="local", base=base, shards=shards or {}, workers=workers)
+
+
+ONE = fleet(held("local", NAMES, fleet={"shards": 1}))
+NEW = fleet(None)
+
+
+def settings(shards: object = "auto") -> Settings:
+    return Settings.parse({"stack-kind": "local", "cluster": {"name": "a"}, "fleet": {"shards": shards}})
+
+
+def of(filters: int) -> Catalogue:
+    [first, *_] = Catalogue.read(ROOT / "filters.yaml").filters
+    return Catalogue(
+        tuple(first.model_copy(update={"name": f"filter-{number}"}) for number in range(filters))
+    )
+
+
+def test_a_new_fleet_takes_the_settings_number_or_the_usual_one():
+    assert shards_for(NEW, settings(), of(1_200)) == 8
+    assert shards_for(NEW, settings(4), of(10)) == 4
+
+
+def test_growth_does_not_reshard_a_fleet_by_itself():
+    assert shards_for(ONE, settings(), of(1_200)) == 1
+    assert shards_for(sharded(4), settings(), of(10)) == 4
+
+
+def test_a_stack_of_an_earlier_version_has_one_shard():
+    assert shards_for(fleet(held("local", NAMES)), settings(), of(1_200)) == 1
+
+
+def test_another_number_in_the_settings_is_a_move_and_never_an_update():
+    with pytest.raises(Refusal, match="surge fleet reshard local --shards 8"):
+        shards_for(sharded(4), settings(8), of(10))
+
+
+def test_a_filter_in_the_wrong_stack_stops_every_update_until_the_move_is_finished():
+    half = fleet(held("local", NAMES[:3], fleet={"shards": 4}))
+    with pytest.raises(Refusal, match=r"3 filters [^$]* surge fleet reshard local --shards 4") as refused:
+        shards_for(half, settings(), of(10))
+    assert "cut short" in str(refused.value)
+
+
+def test_shards_of_a_cluster_that_is_gone_are_not_updated():
+    left = fleet(None, dict(sharded(4).shards))
+    with pytest.raises(Refusal, match="surge down local"):
+        shards_for(left, settings(), of(10))
+
+
+def test_a_worker_set_and_all_its_filters_are_one_service():
+    whole = fleet(held("local", ["a", "b"], fleet={"shards": 1}), a="set", b="set")
+    [move] = _moves(whole, 64)
+    assert (move.dest, set(move.urns)) == (home_stack("local", "set", 64), {"a", "b"})
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 8), (8, 4), (4, 1), (2, 16)])
+def test_a_move_brings_every_filter_home_and_leaves_the_others(before, after):
+    state = ONE if before == 1 else sharded(before)
+    where = {name: home_stack("local", name, before) for name in NAMES}
+    for move in _moves(state, after):
+        assert move.source != move.dest
+        for name in move.urns:
+            assert where[name] == move.source
+            where[name] = move.dest
+    assert where == {name: home_stack("local", name, after) for name in NAMES}
+    assert not _moves(sharded(after) if after > 1 else ONE, after)
+
+
+def test_forgetting_a_service_takes_what_is_below_it_and_nothing_else():
+    state = deployment("local", NAMES[:2])
+    _drop(state, {urn("local", SERVICE, NAMES[0])})
+    assert [item["urn"].rpartition("::")[2] for item in state["resources"]] == [
+        "surge-local",
+        *2 * NAMES[1:2],
+    ]
+
+
+def test_a_state_cut_short_is_not_settled():
+    state = deployment("local", NAMES[:1])
+    assert Held.parse(state).settled
+    assert not Held.parse({**state, "pending_operations": [{}]}).settled
+    state["resources"][-1]["delete"] = True
+    assert not Held.parse(state).settled
+
+
+RUNNING = RunningStack(
+    name="local",
+    cluster="a",
+    directory="",
+    kubeconfig="k",
+    endpoints={},
+    access={},
+    filters={},
+    fleet={"shards": 4, "saturation": {"url": "u", "authentication": "a", "auth-modes": "b"}},
+    time_factor=1,
+    hpa_sync_s=15,
+)
+
+
+def planned(state: FleetState, catalogue: Catalogue, running: RunningStack = RUNNING) -> dict[str, str]:
+    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=running, shards=4)
+    return {part.stack: part.to_do for part in found}
+
+
+def recorded(catalogue: Catalogue) -> FleetState:
+    """The fleet after an update with this catalogue."""
+    state = sharded(4, [item.name for item in catalogue.filters])
+    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=RUNNING, shards=4)
+    shards = {part.stack: held(part.stack, list(part.filters), digest=part.told["digest"]) for part in found}
+    return fleet(state.base, shards)
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue.read(ROOT / "filters.yaml")
+
+
+def test_an_unchanged_fleet_runs_no_shard_and_one_changed_entry_runs_its_own_alone(catalogue):
+    state = recorded(catalogue)
+    assert set(planned(state, catalogue).values()) == {"nothing"}
+    first, *rest = catalogue.filters
+    changed = Catalogue((first.model_copy(update={"max": first.max + 1}), *rest))
+    to_do = planned(state, changed)
+    assert to_do.pop(home_stack("local", first.name, 4)) == "update"
+    assert set(to_do.values()) == {"nothing"}
+
+
+def test_an_added_and_a_removed_entry_run_their_shards_alone(catalogue):
+    state = recorded(catalogue)
+    first, *rest = catalogue.filters
+    to_do = planned(state, Catalogue((*rest, first.model_copy(update={"name": "one-more"}))))
+    expected = {home_stack("local", first.name, 4), home_stack("local", "one-more", 4)}
+    assert {stack for stack, what in to_do.items() if what != "nothing"} == expected
+
+
+def test_a_new_kubeconfig_runs_every_shard(catalogue):
+    other = RunningStack(**{**vars(RUNNING), "kubeconfig": "another"})
+    assert set(planned(recorded(catalogue), catalogue, other).values()) == {"update"}
+
+
+def run(stack: str) -> Run:
+    return Run(stack, 3, Display(errors, stack, quiet=True))
+
+
+def all_of(runs: list[Run], work: Any, interrupts: Interrupts, parallel: int = 2) -> None:
+    with Board(errors, "test", runs, quiet=True) as board:
+        run_all(runs, work, parallel=parallel, interrupts=interrupts, tell=board.tell)
+
+
+def test_a_shard_that_fails_stops_no_other():
+    def work(each: Run) -> None:
+        if each.stack == "b":
+            raise Refusal("no room", "then this")
+
+    runs = [run(name) for name in "abc"]
+    all_of(runs, work, Interrupts())
+    assert [each.state for each in runs] == ["done", "failed", "done"]
+    assert runs[1].said == ["no room"]
+    assert [row[-1] for row in run_rows(runs)] == ["done", "failed", "done"]
+
+
+def test_no_more_shards_than_asked_for_are_at_work():
+    most, now, lock = [0], [0], threading.Lock()
+    together = threading.Barrier(3, timeout=30)
+
+    def work(each: Run) -> None:
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        together.wait()
+        with lock:
+            now[0] -= 1
+
+    all_of([run(str(number)) for number in range(9)], work, Interrupts(), parallel=3)
+    assert most == [3]
+
+
+def test_after_an_interrupt_nothing_new_begins():
+    interrupts = Interrupts()
+
+    def work(each: Run) -> None:
+        interrupts.count = 1
+        raise Refusal("interrupted", code=INTERRUPTED)
+
+    runs = [run(name) for name in "abc"]
+    all_of(runs, work, interrupts, parallel=1)
+    assert [each.state for each in runs] == ["interrupted", "waiting", "waiting"]
+    assert run_rows(runs)[-1][-1] == "not begun"
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder of its own with the settings and the catalogue of this one, and a sharded fleet recorded."""
+    for name in ("Pulumi.local.yaml", "filters.yaml", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    for module in ("updates", "fleet_job", "reshard"):
+        monkeypatch.setattr(f"surge.cli.{module}.checkout", lambda: tmp_path)
+    path = state_file(tmp_path, "local")
+    path.parent.mkdir(parents=True)
+    recorded = deployment("local", [], fleet={"shards": 4})
+    path.write_bytes(orjson.dumps({"checkpoint": {"latest": recorded}}))
+    return tmp_path
+
+
+def test_up_and_preview_of_a_sharded_fleet_name_the_right_command(checkout):
+    assert fleet_state(checkout, "local", of(1)).recorded == 4
+    for verb in ("up", "preview"):
+        result = CliRunner().invoke(app, [verb])
+        assert result.exit_code == 1
+        assert f"Run: surge fleet {verb} local" in result.stderr
+
+
+def test_a_fleet_of_one_stack_is_let_through(checkout):
+    state_file(checkout, "local").unlink()
+    refuse_if_sharded(checkout, "local", read_settings(checkout, "local"), "up")
+
+
+def test_reshard_shows_what_would_move_and_moves_nothing(checkout):
+    path = state_file(checkout, "local")
+    path.write_bytes(
+        orjson.dumps({"checkpoint": {"latest": deployment("local", NAMES, fleet={"shards": 1})}})
+    )
+    before = path.read_bytes()
+    result = CliRunner().invoke(app, ["fleet", "reshard", "local", "--shards", "4", "--preview"])
+    assert result.exit_code == 0, result.output
+    assert "1 to 4 shards, 12 of 12 filters move" in result.stdout
+    assert path.read_bytes() == before
+    assert CliRunner().invoke(app, ["fleet", "reshard", "local", "--shards", "3"]).exit_code == 1
+
+
+def test_status_of_a_fleet_that_is_not_up_says_how_to_start_it(checkout):
+    state_file(checkout, "local").unlink()
+    result = CliRunner().invoke(app, ["fleet", "status"])
+    assert result.exit_code == 2
+    assert "surge fleet up local" in result.stderr
