@@ -1,5 +1,6 @@
 """What a worker is told, by its environment. Secrets come in files, never in variables."""
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ class Settings:
     members: of a worker set, the queue of each filter; `queue` is the set's bell then, `filter` its name.
     priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
     end of the last job. name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
+    longest_job_s: no job takes longer. shared: folder of the filter on a volume that all its workers
+    mount, for checkpoints and for what is finished; None for neither.
     """
 
     filter: str
@@ -33,13 +36,15 @@ class Settings:
     heartbeat_s: int = 30
     name: str = field(default_factory=socket.gethostname)
     probe_port: int = 8080
+    longest_job_s: float = math.inf
+    shared: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT.
-
-        Raises SettingsError.
+        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT,
+        and where set _LONGEST_JOB_S and _SHARED. Raises SettingsError.
         """
+        longest, shared = environment.get("SURGE_LONGEST_JOB_S"), environment.get("SURGE_SHARED")
         return cls(
             filter=_text(environment, "SURGE_FILTER"),
             queue=_text(environment, "SURGE_QUEUE"),
@@ -49,6 +54,8 @@ class Settings:
             priority=_number(environment, "SURGE_PRIORITY", "0", least=0),
             grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
             probe_port=_number(environment, "SURGE_PROBE_PORT", "8080", least=1),
+            longest_job_s=_number(environment, "SURGE_LONGEST_JOB_S", "", least=1) if longest else math.inf,
+            shared=Path(shared) / _text(environment, "SURGE_FILTER") if shared else None,
         )
 
 
