@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from worker import pair
 from worker.checkpoints import CheckpointError
 from worker.consumer import Handler, Worker
 from worker.idempotency import Finished, FinishedFiles, key_of
@@ -31,6 +32,7 @@ __all__ = [
     "SettingsError",
     "Worker",
     "key_of",
+    "pair",
     "run",
 ]
 
