@@ -179,7 +179,9 @@ def test_a_job_that_fits_the_grace_is_finished_and_asked_only_at_the_last_call(t
             until_wanted(one)
 
     session = Deliveries(job(message_id="short"), job(message_id="long"))
-    play(monkeypatch, session, fits, settings(tmp_path, grace_s=4, longest_job_s=4))
+    done = play(monkeypatch, session, fits, settings(tmp_path, grace_s=4, longest_job_s=4))
+    assert 'outcome="handed_back"} 1' in done.tally.text()
+    assert (done.tally.draining_since or 0) > 0
     assert asked == [False, False]
     assert session.answers == {1: "ack", 2: "nack"}
 
