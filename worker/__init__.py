@@ -13,25 +13,45 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from worker import pair
+from worker.checkpoints import CheckpointError
 from worker.consumer import Handler, Worker
-from worker.job import Job
+from worker.idempotency import Finished, FinishedFiles, key_of
+from worker.job import HandBack, Job
 from worker.probes import probes
 from worker.settings import Settings, SettingsError
 
-__all__ = ["Handler", "Job", "Settings", "SettingsError", "Worker", "run"]
+__all__ = [
+    "CheckpointError",
+    "Finished",
+    "FinishedFiles",
+    "HandBack",
+    "Handler",
+    "Job",
+    "Settings",
+    "SettingsError",
+    "Worker",
+    "key_of",
+    "pair",
+    "run",
+]
 
 
 def run(
-    handler: Handler, settings: Settings | None = None, *, warm_up: Callable[[], Any] | None = None
+    handler: Handler,
+    settings: Settings | None = None,
+    *,
+    warm_up: Callable[[], Any] | None = None,
+    finished: Finished | None = None,
 ) -> None:
     """Consume until SIGTERM or SIGINT. settings: from the environment unless given (SettingsError)."""
-    asyncio.run(_run(handler, settings or Settings.from_environment(), warm_up))
+    settings = settings or Settings.from_environment()
+    asyncio.run(_run(Worker(handler, settings, warm_up=warm_up, finished=finished), settings.probe_port))
 
 
-async def _run(handler: Handler, settings: Settings, warm_up: Callable[[], Any] | None) -> None:
-    worker = Worker(handler, settings, warm_up=warm_up)
+async def _run(worker: Worker, probe_port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
-    async with await probes(settings.probe_port, worker.tally):
+    async with await probes(probe_port, worker.tally):
         await worker.run()

@@ -4,13 +4,19 @@ import asyncio
 import contextlib
 import inspect
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import structlog
 
-from worker.job import Job
+from worker.checkpoints import Checkpoints
+from worker.files import sweep
+from worker.idempotency import Finished, FinishedFiles
+from worker.job import HandBack, Job
 from worker.metrics import Tally
 from worker.pool import PATROL_S, Pool, Taken
 from worker.session import LostError, Session
@@ -23,6 +29,10 @@ Handler = Callable[[Job], Any]
 Take = Callable[[Session], Awaitable[Taken | None]]
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+# This long before the end of the grace, whatever still works is asked for a checkpoint.
+LAST_CALL_S = 5.0
+# Nobody delivers again what is this old.
+KEEP_S = 7 * 86_400.0
 
 
 class Worker:
@@ -30,10 +40,13 @@ class Worker:
 
     handler: does the work of one job; a coroutine function runs in the loop, any other in a thread.
     A job is acked after its handler returned. A handler that raises sends the job back to the queue,
-    which gives it up to the dead letters after its delivery limit.
+    which gives it up to the dead letters after its delivery limit; one that raises HandBack sends it
+    back without a failure.
     warm_up: loads the model, before anything is consumed. on_ready: told True after
     basic.consume-ok, and False at a stop or a lost connection. on_finished: told of each job whose
-    handler returned, and whether its ack went out; if not, somebody will do it again.
+    handler returned, and whether its ack went out; if not, somebody will do it again. finished: where
+    jobs that are done are remembered, so that such a one is acked unseen; files in settings.shared
+    unless given.
     """
 
     def __init__(
@@ -44,6 +57,7 @@ class Worker:
         warm_up: Callable[[], Any] | None = None,
         on_ready: Callable[[bool], None] = lambda _ready: None,
         on_finished: Callable[[Job, bool], None] = lambda _job, _acked: None,
+        finished: Finished | None = None,
     ) -> None:
         self._handler = handler
         self._settings = settings
@@ -53,8 +67,12 @@ class Worker:
         self._log = structlog.get_logger("surge.worker").bind(filter=settings.filter, worker=settings.name)
         self._stopping = asyncio.Event()
         self._jobs: set[asyncio.Task[None]] = set()
+        self._at_work: dict[int, Job] = {}
         self._pool = Pool(settings.members) if settings.members else None
         self._room = asyncio.Semaphore(settings.slots)
+        shared = settings.shared
+        self._checkpoints = None if shared is None else Checkpoints(shared / "checkpoints")
+        self._finished = FinishedFiles(shared / "finished") if finished is None and shared else finished
         self._threads = ThreadPoolExecutor(settings.slots, thread_name_prefix=settings.name)
         self.tally = Tally(settings.filter, settings.slots)
 
@@ -68,6 +86,8 @@ class Worker:
         seconds = self._settings.shift_s
         ends = None if seconds is None else asyncio.create_task(shift(self, seconds))
         try:
+            if self._settings.shared is not None:
+                await self._call(_sweep, self._settings.shared)
             if self._warm_up is not None:
                 await self._or_stop(self._call(self._warm_up))
             waited = FIRST_WAIT_S
@@ -95,6 +115,8 @@ class Worker:
         self._tell(False)
         self.tally.drain()
         self._stopping.set()
+        for job in self._at_work.values():
+            self._recall_if_late(job)
 
     async def _serve(self) -> None:
         session = Session(self._settings, lambda job, tag: self._start(self._receive(session, job, tag)))
@@ -116,15 +138,27 @@ class Worker:
 
     async def _drain(self, session: Session) -> None:
         await session.cancel()
-        if self._jobs:
-            _, late = await asyncio.wait(self._jobs, timeout=self._settings.grace_s)
-            if late:
-                self._log.error(
-                    "jobs outlived the grace period", jobs=len(late), grace_s=self._settings.grace_s
-                )
+        grace_s = self._settings.grace_s
+        last_call_s = min(LAST_CALL_S, grace_s / 4)
+        if await self._late(grace_s - last_call_s):
+            for job in self._at_work.values():
+                job.recall()
+        if late := await self._late(last_call_s):
+            self._log.error("jobs outlived the grace period", jobs=late, grace_s=grace_s)
+
+    async def _late(self, patience_s: float) -> int:
+        """How many jobs are still at work after `patience_s`."""
+        return len((await asyncio.wait(self._jobs, timeout=patience_s))[1]) if self._jobs else 0
+
+    def _recall_if_late(self, job: Job) -> None:
+        """At a stop: a job that cannot be done in the grace goes on elsewhere, the sooner the better."""
+        if job.deadline > time.time() + self._settings.grace_s and job.checkpoints is not None:
+            job.recall()
 
     async def _drop_jobs(self) -> None:
         """Without a connection no job can be acked: the broker gives them to others."""
+        for job in self._at_work.values():
+            job.recall()  # a thread cannot be cancelled: it must see for itself
         jobs = list(self._jobs)
         for job in jobs:
             job.cancel()
@@ -165,30 +199,54 @@ class Worker:
                 await asyncio.wait({self._start(self._take(session, self._pool.look))})
 
     async def _work(self, session: Session, job: Job, *tags: int) -> None:
+        latest = time.time() + self._settings.longest_job_s
+        job = replace(job, deadline=min(job.deadline, latest), checkpoints=self._checkpoints)
+        if self._stopping.is_set():
+            self._recall_if_late(job)
+        self._at_work[id(job)] = job
         self.tally.busy += 1
         try:
+            await self._answer(session, job, await self._outcome(job), tags)
+        finally:
+            self.tally.busy -= 1
+            del self._at_work[id(job)]
+
+    async def _answer(self, session: Session, job: Job, outcome: str, tags: Sequence[int]) -> None:
+        answer = {"failed": session.refuse, "handed_back": session.hand_back}.get(outcome, session.ack)
+        told = await answer(*tags)
+        if outcome == "done":
+            self._on_finished(job, told)
+        if not told:
+            self._log.warning("the broker is gone, and will deliver the job again", **_words(job, outcome))
+            return
+        self.tally.jobs[outcome] += 1
+        if answer == session.ack and self._checkpoints is not None:
+            await self._call(self._checkpoints.drop, job.key)
+
+    async def _outcome(self, job: Job) -> str:
+        """Do the job, unless it was done before; returns how it ended, a word of metrics.OUTCOMES."""
+        try:
+            if job.redelivered and self._finished and await self._call(self._finished.has, job.key):
+                return "repeated"
             await self._call(self._handler, job)
+        except HandBack:
+            return "handed_back"
         except Exception as error:  # noqa: BLE001 -- a handler is foreign code: whatever it raises is the job's failure
             self._log.error(
                 "job failed", message_id=job.message_id, attempt=job.delivery_count + 1, exc_info=error
             )
-            self.tally.jobs["failed"] += 1
-            await session.refuse(*tags)
-        else:
-            acked = await session.ack(*tags)
-            self._on_finished(job, acked)
-            if acked:
-                self.tally.jobs["done"] += 1
-            else:
-                self._log.warning("job done, but not acked: the broker is gone", message_id=job.message_id)
-        finally:
-            self.tally.busy -= 1
+            return "failed"
+        if self._finished is not None:
+            try:
+                await self._call(self._finished.add, job.key)
+            except OSError as error:
+                self._log.error("no record: a redelivery would do it again", **_words(job, str(error)))
+        return "done"
 
-    async def _call(self, function: Callable[..., Any], *arguments: Any) -> None:
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if inspect.iscoroutinefunction(function):
-            await function(*arguments)
-        else:
-            await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+            return await function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
 
     async def _or_stop(self, work: Awaitable[Any]) -> None:
         """Await `work`, or a stop, whichever comes first."""
@@ -206,3 +264,13 @@ class Worker:
         if ready != self.ready:
             self.tally.ready = ready
             self._on_ready(ready)
+
+
+def _sweep(shared: Path) -> None:
+    """Remove what jobs left that ended as dead letters, and records of long ago."""
+    for folder in shared.iterdir():
+        sweep(folder, KEEP_S)
+
+
+def _words(job: Job, why: str) -> dict[str, str]:
+    return {"message_id": job.message_id, "why": why}

@@ -1,9 +1,10 @@
 """Files that others read while we write: whole or not there, also after a crash."""
 
 import os
+import time
 from pathlib import Path
 
-__all__ = ["sync", "write_whole"]
+__all__ = ["sweep", "sync", "write_whole"]
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -28,3 +29,14 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sweep(folder: Path, keep_s: float) -> None:
+    """Remove the files of `folder` that nobody has written for `keep_s`. Raises OSError."""
+    end = time.time() - keep_s
+    for path in folder.iterdir():
+        try:
+            if path.stat().st_mtime < end:
+                path.unlink()
+        except FileNotFoundError:
+            continue  # another worker sweeps too

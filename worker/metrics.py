@@ -15,7 +15,7 @@ class Tally:
     def __init__(self, filter_name: str, slots: int) -> None:
         self._filter = filter_name
         self._slots = slots
-        self.jobs = dict.fromkeys(OUTCOMES, 0)
+        self.jobs: dict[str, int] = dict.fromkeys(OUTCOMES, 0)
         self.busy = 0
         self.ready = False
         self.draining_since: float | None = None

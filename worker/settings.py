@@ -1,5 +1,6 @@
 """What a worker is told, by its environment. Secrets come in files, never in variables."""
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ class Settings:
     priority: of the consumer; the broker serves the highest first. grace_s: seconds from stop to the
     end of the last job. shift_s: see `worker.shift`; None for a worker that stays.
     name: shown to the broker's operators. probe_port: of /readyz, /healthz, /metrics.
+    longest_job_s: no job takes longer. shared: folder of the filter on a volume that all its workers
+    mount, for checkpoints and for what is finished; None for neither.
     """
 
     filter: str
@@ -35,15 +38,16 @@ class Settings:
     heartbeat_s: int = 30
     name: str = field(default_factory=socket.gethostname)
     probe_port: int = 8080
+    longest_job_s: float = math.inf
+    shared: Path | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _SHIFT_S, _AMQP_URL_FILE,
-        _PROBE_PORT.
-
-        Raises SettingsError.
+        """Read SURGE_FILTER, _QUEUE, _MEMBERS, _SLOTS, _PRIORITY, _GRACE_S, _AMQP_URL_FILE, _PROBE_PORT,
+        and where set _SHIFT_S, _LONGEST_JOB_S and _SHARED. Raises SettingsError.
         """
         with_shift = "SURGE_SHIFT_S" in environment
+        longest, shared = environment.get("SURGE_LONGEST_JOB_S"), environment.get("SURGE_SHARED")
         return cls(
             filter=_text(environment, "SURGE_FILTER"),
             queue=_text(environment, "SURGE_QUEUE"),
@@ -54,6 +58,8 @@ class Settings:
             grace_s=_number(environment, "SURGE_GRACE_S", "60", least=1),
             shift_s=_number(environment, "SURGE_SHIFT_S", "", least=1) if with_shift else None,
             probe_port=_number(environment, "SURGE_PROBE_PORT", "8080", least=1),
+            longest_job_s=_number(environment, "SURGE_LONGEST_JOB_S", "", least=1) if longest else math.inf,
+            shared=Path(shared) / _text(environment, "SURGE_FILTER") if shared else None,
         )
 
 

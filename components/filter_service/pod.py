@@ -62,6 +62,7 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s
         "SURGE_SLOTS": str(item.slots),
         "SURGE_PRIORITY": str(shared.priority),
         "SURGE_GRACE_S": str(shared.grace_s(item)),
+        "SURGE_LONGEST_JOB_S": str(shared.scale.whole(item.longest_job_s)),
         "SURGE_AMQP_URL_FILE": "/etc/surge/broker/url",
         **({"SURGE_MODEL": MODEL} if model.mounts else {}),
         **({"SURGE_SHIFT_S": str(shared.scale.whole(shift_s(item.warmup_s)))} if item.runs_as_jobs else {}),

@@ -76,6 +76,7 @@ def check_worker(
         poison=_body(poison, Options.poison),
     )
     subject = _subject(command or [], image)
+    errors.print("checking on scratch queues; this takes three starts of the worker and some jobs")
     try:
         verdicts = asyncio.run(check(subject, options, clause or ()))
     except ScratchError as error:

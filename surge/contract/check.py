@@ -18,8 +18,12 @@ async def check(subject: Subject, options: Options, clauses: Collection[int] = (
     wanted = sorted(clauses or (clause.number for clause in CLAUSES))
     found: dict[int, Verdict] = {}
     for scene, shown in SCENES.items():
-        if set(shown).intersection(wanted):
-            found |= {verdict.clause: verdict for verdict in await scene(subject, options)}
+        if not set(shown).intersection(wanted):
+            continue
+        seen = await scene(subject, options)
+        found |= {verdict.clause: verdict for verdict in seen}
+        if len(seen) < len(shown):  # it never consumed: another start would wait in vain, and as long
+            break
     early = next((verdict for verdict in found.values() if verdict.state == "broken"), None)
     why = (
         f"the worker did not come so far: clause {early.clause} is broken"

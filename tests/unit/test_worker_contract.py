@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import surge.cli.worker_check
 from surge.cli.app import app
 from surge.contract import CLAUSES, ScratchError, Subject, Verdict
+from surge.contract.subject import container_engine
 from surge.contract.wire import Event, Frames, deliveries, event_of, strays
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +81,7 @@ def said(monkeypatch, answer: object, *arguments: str) -> tuple[int, str]:
 
     monkeypatch.setattr(surge.cli.worker_check, "check", check)
     done = RUN.invoke(app, ["worker", "check", *arguments, "--", "true"])
-    return done.exit_code, done.output
+    return done.exit_code, done.stdout or done.output
 
 
 def test_a_broken_clause_is_told_with_what_was_seen_and_how_to_mend_it(monkeypatch, url_file):
@@ -136,3 +137,12 @@ def test_without_a_command_or_with_a_file_that_holds_no_url_nothing_starts(url_f
     assert (done.exit_code, "nothing to check" in done.output) == (1, True)
     done = RUN.invoke(app, ["worker", "check", "--amqp-url-file", "/dev/null", "--", "true"])
     assert (done.exit_code, "holds no amqp:// or amqps:// URL" in done.output) == (1, True)
+
+
+@pytest.mark.parametrize(("code", "found"), [(0, True), (1, False)], ids=["running", "stopped"])
+def test_an_engine_counts_only_when_its_daemon_answers(monkeypatch, tmp_path, code, found):
+    engine = tmp_path / "podman"
+    engine.write_text(f"#!/bin/sh\nexit {code}\n")
+    engine.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert container_engine() == (str(engine) if found else None)

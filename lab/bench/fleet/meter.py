@@ -14,7 +14,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 LOOK_S = 0.25
 DISPATCHED = re.compile(
-    r'^apiserver_flowcontrol_dispatched_requests_total\{[^}]*priority_level="exempt"[^}]*\} (\S+)$', re.MULTILINE
+    r'^apiserver_flowcontrol_dispatched_requests_total\{[^}]*priority_level="exempt"[^}]*\} (\S+)$',
+    re.MULTILINE,
 )
 
 
