@@ -14,7 +14,7 @@ from surge.policy import topology
 
 __all__ = ["BrokerOutputs", "LocalBroker", "LocalBrokerArgs"]
 
-ROLES = ("admin", "worker", "publisher", "saturation")
+ROLES = ("admin", "worker", "publisher", "saturation", "scale-in")
 
 
 @dataclass(frozen=True, kw_only=True)

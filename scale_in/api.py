@@ -95,7 +95,7 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(0, f"{type(error).__name__}: {error}") from error
         if answer.status >= 400:
-            raise ApiError(answer.status, content[:300].decode(errors="replace"))
+            raise ApiError(answer.status, content[:2000].decode(errors="replace"))
         return orjson.loads(content)
 
     def _token(self) -> dict[str, str]:
