@@ -44,5 +44,5 @@ def test_a_filter_that_no_scale_in_should_mark_must_be_one(tmp_path):
     entry = f"{{image: 'a@sha256:{'0' * 64}', service-s: 2, min: 1, max: 2, longest-job-s: 9, owner: me}}"
     file.write_text(f"filters: {{ghibli: {entry}}}")
     settings = {"stack-kind": "local", "cluster": {"name": "one"}, "scale-in": {"leave": ["ghibly"]}}
-    with pytest.raises(ProblemsError, match=r"scale-in\.leave names ghibly, no filter here.*ghibli"):
+    with pytest.raises(ProblemsError, match=r"scale-in\.leave names .ghibly., no filter here.*ghibli"):
         Catalogue.read(file, Settings.parse(settings))
