@@ -15,7 +15,7 @@ from surge.policy.timescale import TimeScale
 
 __all__ = ["BrokerOutputs", "LocalBroker", "LocalBrokerArgs", "queue_of"]
 
-ROLES = ("admin", "worker", "publisher", "saturation")
+ROLES = ("admin", "worker", "publisher", "saturation", "scale-in")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from components.platform.gpu_guard import GpuGuard, GpuGuardArgs
 from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
 from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
+from components.scale_in import LocalScaleIn, LocalScaleInArgs
 from components.shard import build_shard
 from components.verifier import PAIR_ALERTS, LocalVerifier, LocalVerifierArgs
 from surge.model import Catalogue, Filter, Settings, Shard
@@ -105,6 +106,18 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             ready=[*outputs.ready, *guard.ready, *keda.ready, *saturation.outputs.ready, workers.process],
         ),
     )
+    if settings.scale_in.idle_first:
+        LocalScaleIn(
+            name,
+            LocalScaleInArgs(
+                host=host,
+                cluster=outputs,
+                broker=broker.outputs,
+                namespace=NAMESPACE,
+                settings=settings,
+                depends_on=[broker.outputs.topology, *fleet.ready],
+            ),
+        )
     if shards == 1:
         filter_services(here, shared_by(settings, outputs, saturation.outputs), ready=fleet.ready)
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})

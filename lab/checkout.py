@@ -30,6 +30,7 @@ SOURCES = (
     "lab",
     "metrics_server",
     "providers",
+    "scale_in",
     "surge",
     "toolchain",
     "verifier",

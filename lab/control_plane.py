@@ -106,6 +106,10 @@ class ScratchControlPlane:
         with urllib.request.urlopen(request, context=self._pki.client_context, timeout=5) as answer:  # noqa: S310
             return answer.read()
 
+    def kubeconfig_of(self, user: str) -> str:
+        """Text of the kubeconfig of a user without any group."""
+        return json.dumps(self._kubeconfig(user, []))
+
     def rss_mib(self) -> dict[str, int]:
         """Resident MiB of each part."""
         return {name: _rss_mib(child.pid) for name, child in self._children.items()}

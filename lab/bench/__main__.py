@@ -14,7 +14,7 @@ from lab.bench import Row, rows_as_json
 
 ROOT = Path(__file__).resolve().parents[2]
 # In the order of their run; each is a module beside this file with a function `run() -> list[Row]`.
-BENCHES = ("laws", "saturation", "stack", "fleet", "spike")
+BENCHES = ("laws", "saturation", "stack", "fleet", "spike", "scale_in")
 
 
 def main() -> int:

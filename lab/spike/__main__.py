@@ -148,6 +148,7 @@ def _tell(report: dict[str, Any]) -> None:
             f"  {name} ({item['signal']}): late {100 * item['late_share']:.2f} %, "
             f"wait p99 {item['wait_p99_s']} s, capacity after {item['time_to_capacity_s']} s, "
             f"peak {item['peak_workers']}, "
+            f"{item['busy_victims']} of {item['victims']} scaled in while busy, "
             f"{item['worker_seconds'] / 3600:.1f} worker hours"
         )
     console.print("build/spike/report.json  build/spike/spike.png")

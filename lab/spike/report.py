@@ -16,6 +16,8 @@ SUMMED = (
     "finished_twice_unexplained",
     "redelivered",
     "redelivered_by_scale_in",
+    "victims",
+    "busy_victims",
     "late",
     "peak_workers",
     "worker_seconds",
@@ -60,6 +62,7 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
         "finished_twice_unexplained": len(twice - _in_doubt(facts, mine)),
         "redelivered": len(again),
         "redelivered_by_scale_in": len(again & _sent_back_by_scale_in(facts, mine)),
+        **_victims(facts),
         "late": late,
         "late_share": _share(late, len(facts.published)),
         **{name: _percentile(waits, part) for name, part in PERCENTILES.items()},
@@ -122,6 +125,23 @@ def _sent_back_by_scale_in(facts: FilterFacts, mine: Sequence[Mapping[str, Any]]
         if event["event"] == "started":
             firsts.setdefault(event["message_id"], event["redelivered"])
     return begun_and_left | {key for key, redelivered in firsts.items() if redelivered}
+
+
+def _victims(facts: FilterFacts) -> dict[str, int]:
+    """Workers that were deleted while requests came, and those of them that had a job in hand then."""
+    last = max(facts.published.values(), default=facts.start)
+    in_hand: dict[str, set[str]] = {}
+    victims = busy = 0
+    for event in facts.events:
+        jobs = in_hand.setdefault(event["worker"], set())
+        if event["event"] == "started":
+            jobs.add(event["message_id"])
+        elif event["event"] in {"finished", "abandoned"}:
+            jobs.discard(event["message_id"])
+        elif event["event"] == "draining" and facts.start <= event["t"] <= last:
+            victims += 1
+            busy += bool(jobs)
+    return {"victims": victims, "busy_victims": busy}
 
 
 def _in_doubt(facts: FilterFacts, mine: Iterable[Mapping[str, Any]]) -> set[str]:

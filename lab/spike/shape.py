@@ -17,7 +17,8 @@ Duration = Annotated[float, Field(ge=0, le=86_400)]
 
 
 class Shape(Strict):
-    """busy: workers that the base load of each filter keeps busy. Times are model seconds."""
+    """busy: workers that the base load of each filter keeps busy. times: how often all of it comes, one
+    after the other. Times are model seconds."""
 
     busy: Annotated[dict[str, Annotated[float, Field(gt=0, le=1_000)]], Field(min_length=1)]
     factor: Annotated[float, Field(ge=1, le=100)] = 7
@@ -26,6 +27,7 @@ class Shape(Strict):
     growth_s: Duration
     plateau_s: Duration
     decay_s: Duration
+    times: Annotated[int, Field(ge=1, le=1_000)] = 1
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -42,6 +44,10 @@ class Shape(Strict):
 
     @property
     def length_s(self) -> float:
+        return self.times * self._once_s
+
+    @property
+    def _once_s(self) -> float:
         return self.base_s + self.growth_s + self.plateau_s + self.decay_s
 
     def phase(self, at_s: float) -> str:
@@ -51,6 +57,9 @@ class Shape(Strict):
             "plateau": self.plateau_s,
             "decay": self.decay_s,
         }
+        if at_s >= self.length_s:
+            return "rest"
+        at_s %= self._once_s
         for name, length in bounds.items():
             if at_s < length:
                 return name
@@ -59,7 +68,7 @@ class Shape(Strict):
 
     def multiple(self, at_s: float) -> float:
         """The load at `at_s`, as a multiple of the base load."""
-        into = at_s - self.base_s
+        into = at_s % self._once_s - self.base_s
         if into < 0:
             return 1.0
         if into < self.growth_s:

@@ -55,6 +55,7 @@ class Catalogue:
         if settings is not None:
             found += capacity_problems(filters, settings)
             found += model_store_problems(filters, settings)
+            found += _unknown_to_leave(filters, settings)
         problems = reading.problems + [reading.explained(*each) for each in found]
         if problems:
             raise ProblemsError(_lines(document, problems))
@@ -66,6 +67,15 @@ class Catalogue:
             if each.name == name:
                 return each
         raise KeyError(name)
+
+
+def _unknown_to_leave(filters: list[Filter], settings: Settings) -> Problems:
+    names = [each.worker_set or each.name for each in filters]
+    return [
+        ((), f"surge:settings.scale-in.leave names {shown(name)}, no filter here{did_you_mean(name, names)}")
+        for name in settings.scale_in.leave
+        if name not in names
+    ]
 
 
 @dataclass

@@ -17,7 +17,17 @@ from surge.policy.ports import BLOCK, HIGHEST, Ports
 from surge.policy.shards import MOST_SHARDS
 from surge.policy.timescale import TimeScale
 
-__all__ = ["OWN_POOL", "Broker", "Cluster", "Fleet", "GpuPool", "Prometheus", "Saturation", "Settings"]
+__all__ = [
+    "OWN_POOL",
+    "Broker",
+    "Cluster",
+    "Fleet",
+    "GpuPool",
+    "Prometheus",
+    "Saturation",
+    "ScaleIn",
+    "Settings",
+]
 
 WHERE = "surge:settings"
 
@@ -145,6 +155,15 @@ class Prometheus(Strict):
     retention: Annotated[str, AfterValidator(_retention)] = "2h"
 
 
+class ScaleIn(Strict):
+    """idle_first: mark idle workers, so that a scale-in takes them (docs/scale-in.md). leave: filters whose
+    workers are not marked. patches_per_s: of the API server, at most, in wall seconds."""
+
+    idle_first: bool = True
+    leave: Annotated[list[str], Field(max_length=10_000)] = Field(default_factory=list)
+    patches_per_s: Annotated[float, Field(gt=0, le=1_000)] = 20.0
+
+
 class Fleet(Strict):
     """shards: stacks that the filters are spread over, a power of two; None (`auto` in the file) leaves it to
     `usual_shards` at the first update. Changed on a fleet that is up, it is a move: `surge fleet reshard`."""
@@ -169,6 +188,7 @@ class Settings(Strict):
     workers: Workers = Workers()
     prices: Prices = Field(default_factory=dict)
     fleet: Fleet = Fleet()
+    scale_in: ScaleIn = ScaleIn()
 
     @classmethod
     def parse(cls, mapping: Mapping[str, Any] | None) -> Self:

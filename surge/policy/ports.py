@@ -34,6 +34,7 @@ SERVICES = (
     "alertmanager",
     "hami",
     "verifier",
+    "scale_in",
 )
 
 

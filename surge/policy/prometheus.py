@@ -31,6 +31,7 @@ def configuration(ports: Ports, *, scrape_s: float) -> str:
         _job("broker-queues", ports.broker_prometheus, path="/metrics/detailed", query=QUEUE_FAMILIES),
         _job("fleet", ports.fleet),
         _job("verifier", ports.verifier),
+        _job("scale-in", ports.scale_in),
         _job("keda", ports.keda_operator_metrics),
         _job("kwok", ports.kwok),
         # The API server tells some 20,000 series of itself; these are the ones our boards ask for.

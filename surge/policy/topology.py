@@ -99,4 +99,6 @@ RIGHTS: dict[str, dict[str, Any]] = {
             "read": rf"^({EVENT_QUEUES}\.|amq\.rabbitmq\.event$)",
         },
     },
+    # `monitoring` lets it list everybody's connections and channels; it touches nothing.
+    "scale-in": {"tags": ["monitoring"], "permissions": {"configure": "", "write": "", "read": ""}},
 }

@@ -1,6 +1,6 @@
 import pytest
 
-from surge.model import Settings
+from surge.model import Catalogue, ProblemsError, Settings
 from surge.policy.timescale import TimeScale
 
 
@@ -37,3 +37,12 @@ def test_model_seconds_become_wall_seconds():
 def test_time_never_runs_slower_than_the_wall(factor):
     with pytest.raises(ValueError, match="time factor"):
         TimeScale(factor)
+
+
+def test_a_filter_that_no_scale_in_should_mark_must_be_one(tmp_path):
+    file = tmp_path / "filters.yaml"
+    entry = f"{{image: 'a@sha256:{'0' * 64}', service-s: 2, min: 1, max: 2, longest-job-s: 9, owner: me}}"
+    file.write_text(f"filters: {{ghibli: {entry}}}")
+    settings = {"stack-kind": "local", "cluster": {"name": "one"}, "scale-in": {"leave": ["ghibly"]}}
+    with pytest.raises(ProblemsError, match=r"scale-in\.leave names .ghibly., no filter here.*ghibli"):
+        Catalogue.read(file, Settings.parse(settings))

@@ -215,3 +215,17 @@ def test_the_total_adds_counts_and_pools_waits():
     # One filter got there after a second, the other never: all of them together never did.
     assert figures[0]["time_to_capacity_s"] == 1
     assert total["time_to_capacity_s"] is None
+
+
+def test_a_victim_is_busy_when_it_had_a_job_in_hand_and_only_while_requests_came():
+    events = [
+        job(110, "started", "a", "w1"),
+        job(111, "started", "b", "w2"),
+        job(112, "finished", "b", "w2"),
+        worker(113, "draining", "w1"),
+        worker(113, "draining", "w2"),
+        job(114, "finished", "a", "w1"),
+        worker(121, "draining", "w3"),
+    ]
+    figures = filter_figures(facts(events, {"a": 109.0, "b": 110.0, "c": 120.0}), 1)
+    assert (figures["victims"], figures["busy_victims"]) == (2, 1)

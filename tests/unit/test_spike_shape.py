@@ -144,3 +144,12 @@ def test_arrivals_follow_the_rate_in_every_phase(read):
     for (start, end), mean in expected.items():
         count = sum(start <= at < end for run in runs for at, _ in run) / len(runs)
         assert count == pytest.approx(mean, abs=6 * (mean / len(runs)) ** 0.5)
+
+
+def test_a_shape_may_come_several_times(read):
+    once, thrice = read(GOOD), read(GOOD + "times: 3\n")
+    assert thrice.length_s == 3 * once.length_s
+    for at_s in (50.0, 250.0, 450.0, 650.0):
+        assert {thrice.multiple(at_s + turn * once.length_s) for turn in range(3)} == {once.multiple(at_s)}
+        assert {thrice.phase(at_s + turn * once.length_s) for turn in range(3)} == {once.phase(at_s)}
+    assert thrice.phase(thrice.length_s) == "rest"

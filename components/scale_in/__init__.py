@@ -1,0 +1,5 @@
+"""What makes scale-ins take idle workers first, on every kind of cluster."""
+
+from components.scale_in.local import LocalScaleIn, LocalScaleInArgs
+
+__all__ = ["LocalScaleIn", "LocalScaleInArgs"]
