@@ -8,7 +8,7 @@ from pulumi.provider.experimental.property_value import PropertyValue
 
 from .management import Management, UnreachableError
 from .problems import PartialError, ProblemError
-from .topology import Live, Step, Topology, plan, removals
+from .topology import Live, Step, Topology, adopted, deletions, doomed, plan, titles, unbindings
 from .values import UNKNOWN, changed, failures, has_unknown, plain, wrap
 
 if TYPE_CHECKING:
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 __all__ = ["BrokerTopology"]
 
 INPUTS = tuple(Topology.model_fields)
-OUTPUTS = ("missing", "vhost_made")
+OUTPUTS = ("missing", "adopted")
 
 BOOT_S = 60.0
 # A refresh and a preview look once more after a hiccup, and do not wait for a node that is down.
 LOOK_S = 2.0
+# The API's counts are as old as the broker's interval of statistics, 5 s unless set.
+COUNTED_S = 6.0
 
 
 class BrokerTopology:
@@ -54,54 +56,57 @@ class BrokerTopology:
             _show_plan(news, None, work)
             return "", _state(news, UNKNOWN, UNKNOWN)
         wanted = _topology(news)
-        made = self._converge(wanted, None, work, news, vhost_made=False)
-        return wanted.vhost, _state(news, [], made)
+        return wanted.vhost, self._converge(wanted, None, work, news, [])
 
     def update(self, identifier: str, olds: "Properties", news: "Properties", work: "Work") -> "Properties":
         del identifier
-        made = plain(olds["vhost_made"]) is True
+        before = _adopted(olds)
         if work.preview:
             _show_plan(news, olds, work)
-            return _state(news, [], made)
-        return _state(news, [], self._converge(_topology(news), _topology(olds), work, news, vhost_made=made))
+            return _state(news, [], before)
+        return self._converge(_topology(news), _topology(olds), work, news, before)
 
     def read(self, identifier: str, state: "Properties") -> "Properties | None":
         del identifier
         wanted = _topology(state)
-        made = plain(state["vhost_made"])
         try:
             live = read_live(_management(wanted, LOOK_S), wanted)
-            missing = [step.title for step in plan(wanted, live)]
+            missing = [step.title for step in plan(wanted, live, titles(wanted))]
         except UnreachableError:
             # Its node may be down, which is drift of the node: the next update revives that first.
             missing = ["broker does not answer"]
         except ProblemError as error:
             missing = [str(error)]
-        return _state(state, missing, made)
+        return _state(state, missing, _adopted(state))
 
     def delete(self, identifier: str, state: "Properties") -> None:
         del identifier
         old = _topology(state)
         management = _management(old, BOOT_S)
-        live = read_live(management, old)
-        _run(management, removals(old, None, live))
-        if plain(state["vhost_made"]) is True and _is_empty(read_live(management, old)):
+        kept = _adopted(state)
+        _remove(management, old, None, kept)
+        if "vhost" not in kept and _is_empty(read_live(management, old)):
             management.send("DELETE", ("vhosts", old.vhost))
 
     def _converge(
-        self, wanted: Topology, old: Topology | None, work: "Work", news: "Properties", *, vhost_made: bool
-    ) -> bool:
-        """Make live what is wanted; returns whether the virtual host is our making."""
+        self, wanted: Topology, old: Topology | None, work: "Work", news: "Properties", kept: list[str]
+    ) -> "Properties":
+        """Make live what is wanted; returns the new state. kept: what was adopted so far."""
         management = _management(wanted, BOOT_S, work)
         live = read_live(management, wanted)
-        steps = [*plan(wanted, live), *(removals(old, wanted, live) if old else [])]
-        vhost_made = vhost_made or not live.vhost
+        ours = {"vhost", *titles(old)} if old else set[str]()
+        steps = plan(wanted, live, ours)
+        if old:
+            doomed(old, wanted, live, kept)
+        kept = [*kept, *(title for title in adopted(wanted, live) if title not in ours)]
         try:
             _run(management, steps)
+            if old:
+                _remove(management, old, wanted, kept)
         except ProblemError as error:
-            state = _state(news, ["an update did not end"], vhost_made)
+            state = _state(news, ["an update did not end"], kept)
             raise PartialError(str(error), wanted.vhost, state) from error
-        return vhost_made
+        return _state(news, [], kept)
 
 
 def read_live(management: Management, wanted: Topology) -> Live:
@@ -114,6 +119,7 @@ def read_live(management: Management, wanted: Topology) -> Live:
         exchanges=_named(management.get("exchanges", vhost)),
         queues=_named(management.get("queues", vhost)),
         bindings=management.get("bindings", vhost) or (),
+        policies=_named(management.get("policies", vhost)),
         users=_named(management.get("users")),
         permissions={item["user"]: item for item in management.get("vhosts", vhost, "permissions") or ()},
     )
@@ -136,6 +142,29 @@ def _run(management: Management, steps: list[Step]) -> None:
             raise ProblemError(f"{step.title}: {error}") from error
 
 
+def _remove(management: Management, old: Topology, wanted: Topology | None, kept: list[str]) -> None:
+    """Delete what is wanted no longer; queues last seen empty, after nothing can be published to them.
+
+    Raises ProblemError, with every queue and binding in place, when one holds messages.
+    """
+    live = read_live(management, old)
+    queues = doomed(old, wanted, live, kept)
+    _run(management, unbindings(old, wanted, live))
+    if set(queues) - set((wanted or old).delete_non_empty):
+        management.wait(COUNTED_S)
+        try:
+            queues = doomed(old, wanted, read_live(management, old), kept)
+        except ProblemError:
+            bound = [
+                step
+                for step in plan(old, read_live(management, old), titles(old))
+                if step.path[0] == "bindings"
+            ]
+            _run(management, bound)
+            raise
+    _run(management, deletions(old, wanted, read_live(management, old), queues, kept))
+
+
 def _show_plan(news: "Properties", olds: "Properties | None", work: "Work") -> None:
     """Tell what would change on the broker, when it is there and all inputs are known."""
     if has_unknown({name: plain(value) for name, value in news.items()}):
@@ -145,7 +174,13 @@ def _show_plan(news: "Properties", olds: "Properties | None", work: "Work") -> N
         live = read_live(_management(wanted, LOOK_S, work), wanted)
     except UnreachableError:
         return  # its node is made in the same update
-    steps = [*plan(wanted, live), *(removals(_topology(olds), wanted, live) if olds else [])]
+    steps = plan(wanted, live, titles(_topology(olds)) if olds else ())
+    if olds:
+        old, kept = _topology(olds), _adopted(olds)
+        steps += [
+            *unbindings(old, wanted, live),
+            *deletions(old, wanted, live, doomed(old, wanted, live, kept), kept),
+        ]
     if steps:
         work.tell("; ".join(step.title for step in steps))
 
@@ -165,9 +200,13 @@ def _topology(values: "Properties") -> Topology:
     return Topology.model_validate({name: plain(values[name]) for name in INPUTS if name in values})
 
 
-def _state(values: "Properties", missing: Any, vhost_made: Any) -> "Properties":
+def _adopted(state: "Properties") -> list[str]:
+    return list(plain(state["adopted"]))
+
+
+def _state(values: "Properties", missing: Any, kept: Any) -> "Properties":
     state = {name: values[name] for name in INPUTS if name in values}
-    return {**state, "missing": wrap(missing), "vhost_made": wrap(vhost_made)}
+    return {**state, "missing": wrap(missing), "adopted": wrap(kept)}
 
 
 def _passwords_secret(users: PropertyValue) -> PropertyValue:

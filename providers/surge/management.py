@@ -49,6 +49,11 @@ class Management:
         """The JSON at the path; None when there is none."""
         return self._call("GET", path, None, query)
 
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises ProblemError when the operation is cancelled meanwhile."""
+        if self._cancelled.wait(seconds):
+            raise ProblemError("cancelled before anything was deleted; run the update again")
+
     def send(self, method: str, path: tuple[str, ...], body: Any = None) -> None:
         """PUT, POST or DELETE; deleting what is gone already is fine."""
         self._call(method, path, body)

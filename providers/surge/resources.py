@@ -135,9 +135,11 @@ class TopologyArgs:
     """What a virtual host holds; fields of the lists are named as in the management API.
 
     exchanges: name, type, durable, arguments. queues: name, type (quorum, classic), arguments.
-    bindings: source, destination (a queue), routing_key. users: name, password, tags, permissions
-    {configure, write, read} on the virtual host.
+    bindings: source, destination (a queue), routing_key. policies: name, pattern, apply_to (queues,
+    exchanges, all), definition, priority. users: name, password, tags, permissions {configure, write, read} on the
+    virtual host.
     delete_non_empty: names of queues that may be deleted although they hold messages.
+    adopt: users and policies of others that may be changed, such as `user worker`.
     """
 
     management_url: Input[str]
@@ -147,19 +149,25 @@ class TopologyArgs:
     exchanges: Input[Sequence[Input[Mapping[str, Any]]]] = ()
     queues: Input[Sequence[Input[Mapping[str, Any]]]] = ()
     bindings: Input[Sequence[Input[Mapping[str, Any]]]] = ()
+    policies: Input[Sequence[Input[Mapping[str, Any]]]] = ()
     users: Input[Sequence[Input[Mapping[str, Any]]]] = ()
     delete_non_empty: Input[Sequence[Input[str]]] = ()
+    adopt: Input[Sequence[Input[str]]] = ()
     ca_certificate: Input[str] | None = None
 
 
 class Topology(pulumi.CustomResource):
-    """Exchanges, queues, bindings and users of one virtual host. missing: what refresh did not find."""
+    """Exchanges, queues, bindings, policies and users of one virtual host.
+
+    missing: what refresh did not find. adopted: what was there before, is kept as wanted, and never deleted.
+    """
 
     vhost: Output[str]
     missing: Output[Sequence[str]]
+    adopted: Output[Sequence[str]]
 
     def __init__(self, name: str, args: TopologyArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("surge:broker:Topology", name, _properties(args, "missing", "vhost_made"), opts)
+        super().__init__("surge:broker:Topology", name, _properties(args, "missing", "adopted"), opts)
 
 
 ISSUED = ("certificate", "private_key", "not_after")

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .problems import ProblemError
 
-__all__ = ["Live", "Step", "Topology", "matches", "plan", "removals"]
+__all__ = [
+    "Live",
+    "Step",
+    "Topology",
+    "adopted",
+    "deletions",
+    "doomed",
+    "matches",
+    "plan",
+    "titles",
+    "unbindings",
+]
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -39,6 +50,16 @@ class Binding(_Part):
     arguments: dict[str, Any] = {}
 
 
+class Policy(_Part):
+    """definition: what can be changed while a queue lives, such as delivery-limit and max-length."""
+
+    name: Name
+    pattern: Annotated[str, Field(min_length=1)]
+    apply_to: Literal["queues", "exchanges", "all"] = "queues"
+    definition: Annotated[dict[str, Any], Field(min_length=1)]
+    priority: int = 0
+
+
 class Permissions(_Part):
     configure: str = ""
     write: str = ""
@@ -62,8 +83,10 @@ class Topology(_Part):
     exchanges: list[Exchange] = []
     queues: list[Queue] = []
     bindings: list[Binding] = []
+    policies: list[Policy] = []
     users: list[User] = []
     delete_non_empty: list[str] = []
+    adopt: list[str] = []
     ca_certificate: str | None = None
 
 
@@ -75,6 +98,7 @@ class Live:
     exchanges: Mapping[str, Any] = field(default_factory=dict)
     queues: Mapping[str, Any] = field(default_factory=dict)
     bindings: Sequence[Any] = ()
+    policies: Mapping[str, Any] = field(default_factory=dict)
     users: Mapping[str, Any] = field(default_factory=dict)
     permissions: Mapping[str, Any] = field(default_factory=dict)
 
@@ -89,11 +113,13 @@ class Step:
     body: Any = field(default=None, repr=False)
 
 
-def plan(wanted: Topology, live: Live) -> list[Step]:
+def plan(wanted: Topology, live: Live, ours: Collection[str] = ()) -> list[Step]:
     """The requests that make or mend what is wanted. What is equal already needs none.
 
-    Raises ProblemError for what RabbitMQ cannot change in place.
+    ours: titles of what may be changed, such as `user worker`, beside those in wanted.adopt.
+    Raises ProblemError for what RabbitMQ cannot change in place, and for what others have made differently.
     """
+    _demand_ours(wanted, live, {*ours, *wanted.adopt})
     steps: list[Step] = []
     vhost = wanted.vhost
     if not live.vhost:
@@ -102,6 +128,9 @@ def plan(wanted: Topology, live: Live) -> list[Step]:
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
         path = ("permissions", vhost, wanted.admin_user)
         steps.append(Step(f"let {wanted.admin_user} into {vhost}", "PUT", path, everything))
+    # Before the queues: none is without its limits for a moment.
+    for policy in wanted.policies:
+        steps += _policy(vhost, policy, live)
     for exchange in wanted.exchanges:
         steps += _exchange(vhost, exchange, live.exchanges.get(exchange.name))
     for queue in wanted.queues:
@@ -116,39 +145,116 @@ def plan(wanted: Topology, live: Live) -> list[Step]:
     return steps
 
 
-def removals(old: Topology, wanted: Topology | None, live: Live) -> list[Step]:
-    """The requests that delete what `old` had and `wanted` has not (None: all). Nobody else's objects.
+def adopted(wanted: Topology, live: Live) -> list[str]:
+    """Titles of what is wanted and was there before us: it is managed, and never deleted."""
+    there = ["vhost"] if live.vhost else []
+    for kind, items, found in _kinds(wanted, live):
+        there += [f"{kind} {item.name}" for item in items if item.name in found]
+    return there
 
-    Raises ProblemError, before anything is deleted, when a queue to delete holds messages.
+
+def doomed(old: Topology, wanted: Topology | None, live: Live, kept: Collection[str]) -> list[str]:
+    """The queues that `old` had and `wanted` has not (None: all), without the `kept` ones.
+
+    kept: titles. Raises ProblemError when one of them holds messages and is not named in delete_non_empty.
     """
-    keep = wanted or old.model_copy(update={"exchanges": [], "queues": [], "bindings": [], "users": []})
+    names = [
+        name
+        for name in _gone(old.queues, wanted.queues if wanted else [])
+        if name in live.queues and f"queue {name}" not in kept
+    ]
+    _demand_empty(names, live, set((wanted or old).delete_non_empty))
+    return names
+
+
+def unbindings(old: Topology, wanted: Topology | None, live: Live) -> list[Step]:
+    """The requests that take away the bindings that `old` had and `wanted` has not. Nobody else's."""
+    keep = wanted.bindings if wanted else []
+    return [
+        Step(
+            f"delete binding {_title(binding)}",
+            "DELETE",
+            ("bindings", old.vhost, "e", binding.source, "q", binding.destination, item["properties_key"]),
+        )
+        for binding in old.bindings
+        if binding not in keep
+        for item in live.bindings
+        if _same_binding(binding, item)
+    ]
+
+
+def deletions(
+    old: Topology, wanted: Topology | None, live: Live, queues: Sequence[str], kept: Collection[str]
+) -> list[Step]:
+    """The requests that delete these queues, and all else that `old` had and `wanted` has not."""
     vhost = old.vhost
-    queues = [name for name in _gone(old.queues, keep.queues) if name in live.queues]
-    _demand_empty(queues, live, set(keep.delete_non_empty))
-    steps = []
-    for binding in old.bindings:
-        if binding in keep.bindings or binding.destination in queues:
-            continue
-        for item in live.bindings:
-            if _same_binding(binding, item):
-                path = (
-                    "bindings",
-                    vhost,
-                    "e",
-                    binding.source,
-                    "q",
-                    binding.destination,
-                    item["properties_key"],
-                )
-                steps.append(Step(f"delete binding {_title(binding)}", "DELETE", path))
-    steps += [Step(f"delete queue {name}", "DELETE", ("queues", vhost, name)) for name in queues]
-    for name in _gone(old.exchanges, keep.exchanges):
-        if name in live.exchanges:
-            steps.append(Step(f"delete exchange {name}", "DELETE", ("exchanges", vhost, name)))
-    for name in _gone(old.users, keep.users):
-        if name in live.users:
-            steps.append(Step(f"delete user {name}", "DELETE", ("users", name)))
+    steps = [Step(f"delete queue {name}", "DELETE", ("queues", vhost, name)) for name in queues]
+    keep = wanted or old.model_copy(update={"exchanges": [], "policies": [], "users": []})
+    of_keep = {kind: items for kind, items, _ in _kinds(keep, live)}
+    paths = {"exchange": ("exchanges", vhost), "policy": ("policies", vhost), "user": ("users",)}
+    for kind, items, found in _kinds(old, live):
+        if kind in paths:
+            steps += [
+                Step(f"delete {kind} {name}", "DELETE", (*paths[kind], name))
+                for name in _gone(items, of_keep[kind])
+                if name in found and f"{kind} {name}" not in kept
+            ]
     return steps
+
+
+def titles(of: Topology) -> set[str]:
+    """What the topology names, such as `queue a`."""
+    return {f"{kind} {item.name}" for kind, items, _ in _kinds(of, Live()) for item in items}
+
+
+def _kinds(of: Topology, live: Live) -> list[tuple[str, Sequence[Any], Mapping[str, Any]]]:
+    return [
+        ("exchange", of.exchanges, live.exchanges),
+        ("queue", of.queues, live.queues),
+        ("policy", of.policies, live.policies),
+        ("user", of.users, live.users),
+    ]
+
+
+def _demand_ours(wanted: Topology, live: Live, ours: Collection[str]) -> None:
+    changes = {
+        f"{kind} {item.name}": [step.title for step in change(item) if not _adds(step, live)]
+        for kind, items, found, change in (
+            ("user", wanted.users, live.users, lambda item: _user(wanted.vhost, item, live)),
+            ("policy", wanted.policies, live.policies, lambda item: _policy(wanted.vhost, item, live)),
+        )
+        for item in items
+        if item.name in found
+    }
+    foreign = {title: steps for title, steps in changes.items() if steps and title not in ours}
+    if foreign:
+        steps = "; ".join(step for each in foreign.values() for step in each)
+        names = ", ".join(f'"{title}"' for title in foreign)
+        raise ProblemError(
+            f"{' and '.join(foreign)} in vhost {wanted.vhost}: there already, not of our making, and other "
+            f"than wanted ({steps}). Somebody may rely on it, so nothing was changed. Choose another name; "
+            f"or, to take it over, set adopt: [{names}] and update again"
+        )
+
+
+def _adds(step: Step, live: Live) -> bool:
+    """Whether the step gives a user rights where it has none; nobody can rely on their absence."""
+    return step.path[0] == "permissions" and step.path[-1] not in live.permissions
+
+
+def _policy(vhost: str, policy: Policy, live: Live) -> list[Step]:
+    body = {
+        "pattern": policy.pattern,
+        "apply-to": policy.apply_to,
+        "definition": policy.definition,
+        "priority": policy.priority,
+    }
+    path = ("policies", vhost, policy.name)
+    found = live.policies.get(policy.name)
+    if found is None:
+        return [Step(f"create policy {policy.name}", "PUT", path, body)]
+    differ = [f"{key}: {found[key]!r} -> {value!r}" for key, value in body.items() if found[key] != value]
+    return [Step(f"update policy {policy.name} ({'; '.join(differ)})", "PUT", path, body)] if differ else []
 
 
 def matches(password: str, password_hash: str) -> bool:
