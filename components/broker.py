@@ -1,6 +1,6 @@
 """RabbitMQ, and on it the topology of the fleet: a queue per filter, a user per role."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -20,13 +20,17 @@ ROLES = ("admin", "worker", "publisher", "saturation", "scale-in")
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerOutputs:
-    """amqp: host:port. urls: an AMQP URL per role, secret. metrics: pages of the nodes' Prometheus plugin."""
+    """amqp: host:port. users, passwords, urls: a user's name, its password and AMQP URL, by role.
+
+    metrics: pages of the nodes' Prometheus plugin.
+    """
 
     amqp: str
     management: str
     metrics: Sequence[str]
     vhost: str
-    passwords: dict[str, pulumi.Output[str]]
+    users: Mapping[str, str]
+    passwords: Mapping[str, pulumi.Output[str]]
     urls: dict[str, pulumi.Output[str]]
     topology: Topology
 
@@ -55,6 +59,7 @@ class LocalBroker(pulumi.ComponentResource):
             management=f"http://127.0.0.1:{ports.management}",
             metrics=[f"http://127.0.0.1:{ports.broker_prometheus}"],
             vhost=topology.VHOST,
+            users={role: self._user(role) for role in ROLES},
             passwords=self._passwords,
             urls={role: self._url(role) for role in ROLES},
             topology=self._topology(),
@@ -66,11 +71,14 @@ class LocalBroker(pulumi.ComponentResource):
             f"{self._name}-{role}", length=32, special=False, opts=pulumi.ResourceOptions(parent=self)
         ).result
 
+    def _user(self, role: str) -> str:
+        return role if role == "admin" else topology.user_name(role, self._args.host.name)
+
     def _url(self, role: str) -> pulumi.Output[str]:
         return pulumi.Output.secret(
             self._passwords[role].apply(
                 lambda password: (
-                    f"amqp://{role}:{password}@127.0.0.1:{self._args.host.ports.amqp}/{topology.VHOST}"
+                    f"amqp://{self._user(role)}:{password}@127.0.0.1:{self._args.host.ports.amqp}/{topology.VHOST}"
                 )
             )
         )
@@ -129,7 +137,10 @@ class LocalBroker(pulumi.ComponentResource):
                 exchanges=shape["exchanges"],
                 queues=shape["queues"],
                 bindings=shape["bindings"],
-                users=topology.users({role: self._passwords[role] for role in ROLES if role != "admin"}),
+                policies=shape["policies"],
+                users=topology.users(
+                    {role: self._passwords[role] for role in ROLES if role != "admin"}, self._args.host.name
+                ),
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node], deleted_with=self.node),
         )

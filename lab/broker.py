@@ -15,6 +15,7 @@ from typing import Self
 
 import pika
 
+from providers.surge.management import Management
 from surge.policy import broker as conf
 from surge.policy import topology
 from surge.policy.topology import VHOST
@@ -121,6 +122,10 @@ class ScratchBroker:
                 channel.queue_declare(queue["name"], durable=True, arguments=kind | queue["arguments"])
             for binding in shape["bindings"]:
                 channel.queue_bind(binding["destination"], binding["source"], binding["routing_key"])
+        management = Management(self.management_url, "admin", self.admin_password)
+        for policy in shape["policies"]:
+            body = {key.replace("_", "-"): value for key, value in policy.items() if key != "name"}
+            management.send("PUT", ("policies", VHOST, policy["name"]), body)
 
     def control(self, *arguments: str) -> str:
         """Return what `rabbitmqctl` says. Raises subprocess.CalledProcessError."""

@@ -83,7 +83,7 @@ class LocalSaturation(pulumi.ComponentResource):
                 "ca.crt": host.pki.authority.certificate,
                 "tokens": token.apply(lambda value: value + "\n"),
                 "credentials": args.broker.passwords["saturation"].apply(
-                    lambda password: f"saturation:{password}\n"
+                    lambda password: f"{args.broker.users['saturation']}:{password}\n"
                 ),
             },
             live_files={"filters.json": settings.filters_file()},

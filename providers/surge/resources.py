@@ -136,8 +136,8 @@ class TopologyArgs:
 
     exchanges: name, type, durable, arguments. queues: name, type (quorum, classic), arguments.
     bindings: source, destination (a queue), routing_key. policies: name, pattern, apply_to (queues,
-    exchanges, all), definition, priority. users: name, password, tags, permissions {configure, write, read} on the
-    virtual host.
+    exchanges, all), definition, priority. users: name, password, tags, permissions {configure, write,
+    read} on the virtual host.
     delete_non_empty: names of queues that may be deleted although they hold messages.
     adopt: users and policies of others that may be changed, such as `user worker`.
     """

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.broker
 
 BASE_PORT = 23_660
 NAME, PASSWORD = "saturation", "of-the-tests"
-RIGHTS = users({NAME: PASSWORD})[0]["permissions"]
+RIGHTS = users({"saturation": PASSWORD}, "tests")[0]["permissions"]
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ class Management:
 def node(tmp_path_factory) -> Iterator[ScratchBroker]:
     with ScratchBroker(tmp_path_factory.mktemp("node"), BASE_PORT) as node:
         admin = Management(node, "admin", node.admin_password)
-        (role,) = users({ROLE: PASSWORD})
+        (role,) = users({"saturation": PASSWORD}, "tests")
         admin("PUT", f"users/{ROLE}", {"password": PASSWORD, "tags": ",".join(role["tags"])})
         admin("PUT", f"permissions/surge/{ROLE}", role["permissions"])
         admin("PUT", "vhosts/other")

@@ -47,16 +47,15 @@ def test_an_automatic_target_is_a_number_by_the_filters_size(stack):
     assert ratio["metadata"]["targetValue"] == "0.588"
 
 
-def test_queue_options_are_arguments_of_the_queue_in_the_brokers_units(stack):
-    bounded = arguments(stack, "filter.bounded")
-    assert (bounded["x-delivery-limit"], bounded["x-max-length"], bounded["x-message-ttl"]) == (
-        3,
-        1000,
-        60_000,
-    )
-    plain = arguments(stack, "filter.plain")
-    assert plain["x-delivery-limit"] == 5
-    assert plain.keys() == bounded.keys() - {"x-max-length", "x-message-ttl"}
+def test_queue_options_are_a_policy_of_the_queue_in_the_brokers_units(stack):
+    assert arguments(stack, "filter.bounded") == arguments(stack, "filter.plain")
+    [topology] = stack.of("surge:broker:Topology")
+    policies = {each["name"]: each for each in topology.inputs["policies"]}
+    limits = {"delivery-limit": 3, "max-length": 1000, "message-ttl": 60_000}
+    assert policies["filter.bounded"]["definition"] == limits
+    assert policies["filter.bounded"]["pattern"] == r"^filter\.bounded$"
+    assert policies["filters"]["definition"] == {"delivery-limit": 5}
+    assert "filter.plain" not in policies
 
 
 def test_a_filter_of_other_machines_has_its_queue_here_and_no_workers(stack):

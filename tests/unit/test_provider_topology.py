@@ -5,8 +5,9 @@ import hashlib
 
 import pytest
 
+from providers.surge import topology as parts
 from providers.surge.problems import ProblemError
-from providers.surge.topology import Live, Topology, matches, plan, removals
+from providers.surge.topology import Live, Topology, matches, plan
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
@@ -34,6 +35,12 @@ def queue(messages=0, **arguments):
         "arguments": {"x-queue-type": "quorum", **arguments},
         "messages": messages,
     }
+
+
+def removals(old, wanted, live, kept=()):
+    """What an update or a delete takes away, in its order."""
+    queues = parts.doomed(old, wanted, live, kept)
+    return [*parts.unbindings(old, wanted, live), *parts.deletions(old, wanted, live, queues, kept)]
 
 
 def titles(steps):
@@ -85,6 +92,40 @@ def test_what_is_not_ours_is_never_deleted():
     assert titles(removals(wanted(queues=[{"name": "q"}]), wanted(), found)) == ["delete queue q"]
 
 
+def test_what_was_adopted_stays_and_only_our_bindings_go():
+    binding = {"source": "x", "destination": "q", "routing_key": "k"}
+    topology = wanted(exchanges=[{"name": "x"}], queues=[{"name": "q"}], bindings=[binding])
+    bound = {**binding, "destination_type": "queue", "arguments": {}, "properties_key": "k"}
+    found = live(
+        queues={"q": queue(7)}, exchanges={"x": {}}, bindings=[bound, {**bound, "routing_key": "foreign"}]
+    )
+    kept = parts.adopted(topology, found)
+    assert kept == ["vhost", "exchange x", "queue q"]
+    assert titles(removals(topology, None, found, kept)) == ["delete binding x -> q ('k')"]
+
+
+def test_a_policy_of_others_is_changed_only_when_it_is_named():
+    policy = {"name": "limits", "pattern": "^q", "definition": {"delivery-limit": 5}}
+    theirs = {"pattern": "^q", "apply-to": "queues", "definition": {"delivery-limit": 1}, "priority": 0}
+    found = live(policies={"limits": theirs})
+    with pytest.raises(
+        ProblemError, match=r'policy limits .*nothing was changed.*adopt: \["policy limits"\]'
+    ):
+        plan(wanted(policies=[policy]), found)
+    change = "update policy limits (definition: {'delivery-limit': 1} -> {'delivery-limit': 5})"
+    assert titles(plan(wanted(policies=[policy], adopt=["policy limits"]), found)) == [change]
+    assert titles(plan(wanted(policies=[policy]), found, ["policy limits"])) == [change]
+
+
+def test_a_user_of_others_may_be_let_in_and_nothing_more():
+    hashed = base64.b64encode(b"salt" + hashlib.sha256(b"saltright").digest()).decode()
+    found = live(users={"worker": {"tags": [], "password_hash": hashed}})
+    same = wanted(users=[{"name": "worker", "password": "right", "permissions": {"read": "^q$"}}])
+    assert titles(plan(same, found)) == ["set permissions of worker on surge"]
+    with pytest.raises(ProblemError, match="user worker in vhost surge: there already"):
+        plan(wanted(users=[{"name": "worker", "password": "wrong"}]), found)
+
+
 @pytest.mark.parametrize(("password", "steps"), [("right", []), ("wrong", ["update user worker"])])
 def test_a_password_is_compared_with_the_salted_hash(password, steps):
     hashed = base64.b64encode(b"salt" + hashlib.sha256(b"saltright").digest()).decode()
@@ -96,7 +137,7 @@ def test_a_password_is_compared_with_the_salted_hash(password, steps):
         users={"worker": {"tags": [], "password_hash": hashed}},
         permissions={"admin": ALL, "worker": rights},
     )
-    assert titles(plan(topology, found)) == steps
+    assert titles(plan(topology, found, ["user worker"])) == steps
 
 
 def test_a_step_does_not_show_its_body():
