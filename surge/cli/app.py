@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from surge.cli import catalogue, down, environment, fleet, status, updates, worker_check
+from surge.cli import catalogue, dead_letters, down, environment, fleet, status, updates, worker_check
 from surge.cli.console import Refusal, errors
 from surge.model import ProblemsError
 
@@ -45,3 +45,4 @@ catalogue.register(app)
 fleet.register(app)
 environment.register(app)
 worker_check.register(app)
+dead_letters.register(app)

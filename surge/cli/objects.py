@@ -27,9 +27,14 @@ def things_of(filters: Iterable[Filter], settings: Settings) -> dict[Thing, Mapp
     chosen = tuple(filters)
     if not chosen:
         return {}
-    queues = of_filters({item.name: queue_of(item, settings.time_scale) for item in chosen})["queues"]
+    shape = of_filters({item.name: queue_of(item, settings.time_scale) for item in chosen})
     ours = {item.queue for item in chosen}
-    found = {Thing("Queue", each["name"]): each["arguments"] for each in queues if each["name"] in ours}
+    found = {
+        Thing(kind, each["name"]): each[wanted]
+        for kind, part, wanted in (("Queue", "queues", "arguments"), ("Policy", "policies", "definition"))
+        for each in shape[part]
+        if each["name"] in ours
+    }
     return found | _objects(chosen, settings)
 
 

@@ -102,6 +102,8 @@ def _policies(queues: Collection[FilterQueue], bells: Collection[str]) -> Iterat
     for queue in queues:
         if queue.limits != usual.limits:
             yield _policy(1, queue.name, f"^{re.escape(queue.name)}$", queue.limits)
+    # Each look at a dead letter is a delivery.
+    yield _policy(0, DEAD_LETTERS, f"^{DEAD_LETTERS}$", {"delivery-limit": NEVER})
     if bells:
         pattern = f"^({'|'.join(re.escape(name) for name in bells)})$"
         yield _policy(2, "bells", pattern, {"delivery-limit": NEVER})
