@@ -37,8 +37,6 @@ def object_lines(found: Difference) -> Iterator[str]:
     for each in found.objects:
         yield f"{SIGNS[each.kind]} {each.thing.kind} {each.thing.name}"
         yield from (f"    {line}" for line in _changes(each.fields))
-        if each.thing.kind == "Queue" and each.kind == "changed":
-            yield "    RabbitMQ cannot change this in place: want another queue name, and drain the old one"
 
 
 def total(found: Difference, settings: Settings, stack: str) -> list[str]:
