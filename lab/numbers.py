@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from components.saturation.settings import SCHEDULING_S
+from lab.catalogue_tables import class_rows, key_rows, selector_rows
 from surge.model import Settings
 from surge.policy.demand import BETA, desired_workers, wait_probability
 from surge.policy.history import Sample
@@ -211,6 +212,10 @@ def _late(change: dict[str, Any], law: Callable[[Scenario], Law]) -> list[str]:
     return [f"{wait:.0f} s", f"{100 * late:.2f} %"]
 
 
+def _head_and_rows(lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    return lines[0], lines[1:]
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -223,6 +228,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "clamp": clamp,
     "chain": chain,
     "speed": speed,
+    "catalogue_keys": lambda: _table(*_head_and_rows(key_rows())),
+    "catalogue_classes": lambda: _table(*_head_and_rows(class_rows())),
+    "catalogue_selectors": lambda: _table(*_head_and_rows(selector_rows())),
 }
 
 

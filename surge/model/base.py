@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -61,13 +62,19 @@ def problems_of(
     except ValidationError as error:
         found = describe(error, model)
     bad = {path[0] for path, _ in found if path}
-    values = {
-        field.alias: field.get_default(call_default_factory=True) for field in model.model_fields.values()
-    } | dict(given)
+    values = {**_left_out(model), **given}
     for rule in rules:
         if bad.isdisjoint(rule.keys) and (text := rule.check(*(values[key] for key in rule.keys))):
             found.append(((rule.keys[0],), text + from_elsewhere(rule.keys, sources or {})))
     return found
+
+
+@cache
+def _left_out(model: type[Strict]) -> Mapping[str | None, Any]:
+    """The value of every key of `model` that is not given; rules only read them."""
+    return {
+        field.alias: field.get_default(call_default_factory=True) for field in model.model_fields.values()
+    }
 
 
 def from_elsewhere(keys: Iterable[str], sources: Mapping[str, str]) -> str:

@@ -12,11 +12,18 @@ from pydantic.json_schema import models_json_schema
 
 from surge.model.base import Strict
 from surge.model.entry import CLASSES, Defaults, Entry, Settable
+from surge.model.meaning import MEANING, PATTERNS
 from surge.model.overrides import Selector
 
 __all__ = ["FILE", "catalogue_schema", "rendered"]
 
 FILE = "schema/filters.schema.json"
+SECTIONS = {
+    "Gpu": "gpu.",
+    "Trainer": "gpu.trainer.",
+    "QueueOptions": "queue-options.",
+    "Selector": "select.",
+}
 MODELS: tuple[type[Strict], ...] = (Defaults, Entry, Selector, Settable)
 NAME = "^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$"
 
@@ -55,7 +62,7 @@ def catalogue_schema() -> dict[str, Any]:
                 "patternProperties": {NAME: _reference(Entry)},
             },
         },
-        "$defs": {name: _mapping(definition) for name, definition in made["$defs"].items()},
+        "$defs": {name: _mapping(name, definition) for name, definition in made["$defs"].items()},
     }
 
 
@@ -67,13 +74,18 @@ def rendered() -> str:
     return json.dumps(catalogue_schema(), indent=2) + "\n"
 
 
-def _mapping(schema: dict[str, Any]) -> dict[str, Any]:
-    # pydantic states each absent value as `default: null`, which no file may write.
-    properties = {
-        key: {name: value for name, value in rule.items() if name not in {"default", "title"}}
-        for key, rule in schema["properties"].items()
-    }
+def _mapping(model: str, schema: dict[str, Any]) -> dict[str, Any]:
+    prefix = SECTIONS.get(model, "")
+    properties = {key: _property(prefix + key, rule) for key, rule in schema["properties"].items()}
     return {**schema, "properties": properties}
+
+
+def _property(path: str, rule: dict[str, Any]) -> dict[str, Any]:
+    # pydantic states each absent value as `default: null`, which no file may write.
+    told = {name: value for name, value in rule.items() if name not in {"default", "title"}}
+    if path in PATTERNS:
+        told["pattern"] = PATTERNS[path]
+    return {**told, "description": MEANING[path]}
 
 
 if __name__ == "__main__":
