@@ -1,7 +1,6 @@
 """A way to the broker that reads along, and can hold, cut, refuse and close."""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -86,10 +85,8 @@ class Relay:
         if self.refusing:
             client.transport.abort()
             return
-        options = self._upstream.ssl_options
-        context: ssl.SSLContext | None = options.context if options else None
         try:
-            far, broker = await asyncio.open_connection(self._upstream.host, self._upstream.port, ssl=context)
+            far, broker = await self._open()
         except OSError:
             client.transport.abort()
             return
@@ -102,6 +99,13 @@ class Relay:
         )
         self._lines.remove(line)
         self.events.append(Event(self._now(), "gone", line.number))
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, port, tls = self._upstream.host, self._upstream.port, self._upstream.ssl_options
+        if tls is None:
+            return await asyncio.open_connection(host, port)
+        name = tls.server_hostname or host
+        return await asyncio.open_connection(host, port, ssl=tls.context, server_hostname=name)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, look: Callable[[Any], Any]

@@ -1,7 +1,11 @@
 """The contract as data, what AMQP frames mean to it, and the command around it; no broker needed."""
 
+import asyncio
 import json
+import ssl
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
 
 import pika
 import pika.frame
@@ -11,9 +15,11 @@ from typer.testing import CliRunner
 
 import surge.cli.worker_check
 from surge.cli.app import app
-from surge.contract import CLAUSES, ScratchError, Subject, Verdict
+from surge.contract import CLAUSES, Options, ScratchError, Subject, Verdict
+from surge.contract.relay import Relay
 from surge.contract.subject import container_engine
 from surge.contract.wire import Event, Frames, deliveries, event_of, strays
+from tests.certificates import certify
 
 ROOT = Path(__file__).parents[2]
 RUN = CliRunner()
@@ -64,6 +70,55 @@ def test_a_container_runs_on_this_machines_network_with_its_environment_and_its_
     assert line[-2:] == ["image@sha256:1", "--fast"]
     assert f"{tmp_path / 'broker'}:/etc/surge/broker:ro" in line
     assert {"SURGE_SLOTS=2", "SURGE_AMQP_URL_FILE=/etc/surge/broker/url"} < set(line)
+
+
+def test_the_relay_leads_a_plain_client_to_a_broker_that_speaks_tls(tmp_path):
+    certify(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "tls.crt", tmp_path / "tls.key")
+    goodbye = pika.frame.Method(0, spec.Connection.Close(320, "enough", 0, 0)).marshal()
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(8) == pika.frame.ProtocolHeader().marshal()
+        writer.write(goodbye)
+        await writer.drain()
+        writer.close()
+
+    async def scene() -> list[Event]:
+        async with await asyncio.start_server(broker, "127.0.0.1", 0, ssl=tls) as server:
+            port = server.sockets[0].getsockname()[1]
+            trust = quote(repr({"cafile": str(tmp_path / "tls.crt")}))
+            async with Relay(f"amqps://a:b@127.0.0.1:{port}/surge?ssl_options={trust}") as relay:
+                parts = pika.URLParameters(relay.url)
+                assert (parts.ssl_options, parts.virtual_host, parts.credentials.username) == (
+                    None,
+                    "surge",
+                    "a",
+                )
+                reader, writer = await asyncio.open_connection(parts.host, parts.port)
+                writer.write(pika.frame.ProtocolHeader().marshal())
+                assert await asyncio.wait_for(reader.read(), 30) == goodbye
+                writer.close()
+                return relay.events
+
+    assert [(event.kind, event.value) for event in asyncio.run(scene())][:1] == [("close", "320 enough")]
+
+
+def test_without_a_url_the_broker_is_that_of_the_running_stack(monkeypatch):
+    class Running:
+        access: ClassVar = {"admin_password": "p/w"}
+        endpoints: ClassVar = {"amqp": "127.0.0.1:5672"}
+
+    asked: list[Options] = []
+
+    async def check(_subject: Subject, options: Options, _clauses: object) -> list[Verdict]:
+        asked.append(options)
+        return []
+
+    monkeypatch.setattr(surge.cli.worker_check, "find", lambda _root, name: {"local": Running}[name])
+    monkeypatch.setattr(surge.cli.worker_check, "check", check)
+    assert RUN.invoke(app, ["worker", "check", "--slots", "3", "--", "true"]).exit_code == 0
+    assert (asked[0].url, asked[0].slots) == ("amqp://admin:p%2Fw@127.0.0.1:5672/surge", 3)
 
 
 @pytest.fixture
