@@ -113,6 +113,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
                 host=host,
                 cluster=outputs,
                 broker=broker.outputs,
+                filters=here,
                 namespace=NAMESPACE,
                 settings=settings,
                 depends_on=[broker.outputs.topology, *fleet.ready],

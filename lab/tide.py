@@ -20,11 +20,11 @@ PRICED, PLAIN = "idle-first", "any-order"
 PATCHES = "surge_scale_in_patches_total"
 ENTRY = {
     "image": f"registry.example/filters/tide@sha256:{'0' * 64}",
-    "service-s": 8,
+    "service-s": 20,
     "warmup-s": 60,
     "min": 10,
     "max": 80,
-    "longest-job-s": 60,
+    "longest-job-s": 120,
     "owner": "lab",
 }
 # Five minutes and a half of the model: most of it is the window for which the HPA waits before it goes down.

@@ -31,7 +31,7 @@ class Settings(BaseModel):
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=1024, le=65535)]
     look_s: Seconds = 15
-    tick_s: Seconds = 2
+    tick_s: Seconds = 1
     patches_per_s: Annotated[float, Field(gt=0, le=1_000)] = 20
     leave: tuple[str, ...] = ()
 

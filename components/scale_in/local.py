@@ -11,7 +11,7 @@ from components.clusters.outputs import ClusterOutputs
 from components.manifests import apply
 from components.scale_in.settings import config
 from providers.surge.resources import Process, Ready
-from surge.model import Settings
+from surge.model import Filter, Settings
 from surge.policy.scale_in_rights import rights
 
 __all__ = ["LocalScaleIn", "LocalScaleInArgs"]
@@ -21,11 +21,12 @@ USER = "scale-in"
 
 @dataclass(frozen=True, kw_only=True)
 class LocalScaleInArgs:
-    """namespace: of the filters."""
+    """filters: those of the cluster; namespace: theirs."""
 
     host: LocalHost
     cluster: ClusterOutputs
     broker: BrokerOutputs
+    filters: Sequence[Filter]
     namespace: str
     settings: Settings
     depends_on: Sequence[pulumi.Resource]
@@ -55,6 +56,7 @@ class LocalScaleIn(pulumi.ComponentResource):
                 "config.json": config(
                     args.settings,
                     args.namespace,
+                    args.filters,
                     management=[broker.management],
                     vhost=broker.vhost,
                     metrics_host="127.0.0.1",

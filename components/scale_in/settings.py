@@ -3,16 +3,18 @@
 import json
 from collections.abc import Sequence
 
-from surge.model import Settings
+from surge.model import Filter, Settings
+from surge.policy.scale_in import WORTH_S
 
 __all__ = ["config"]
 
-TICK_S = 2.0
+TICK_S = 1.0
 
 
 def config(
     settings: Settings,
     namespace: str,
+    filters: Sequence[Filter],
     *,
     management: Sequence[str],
     vhost: str,
@@ -20,8 +22,9 @@ def config(
     metrics_port: int,
     ca: str | None = None,
 ) -> str:
-    """namespace: of the filters. management: the broker's listeners; ca: file with their authority."""
+    """filters: those of the cluster; namespace: theirs. management: the broker's listeners; ca: theirs."""
     wall = settings.time_scale.wall
+    short = {item.worker_set or item.name for item in filters if item.service_s < WORTH_S}
     return json.dumps(
         {
             "kubeconfig": "kubeconfig",
@@ -35,7 +38,7 @@ def config(
             "look_s": wall(settings.cluster.hpa_sync_s),
             "tick_s": wall(TICK_S),
             "patches_per_s": settings.scale_in.patches_per_s,
-            "leave": sorted(settings.scale_in.leave),
+            "leave": sorted(short | set(settings.scale_in.leave)),
         },
         indent=1,
     )

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple
 
-__all__ = ["COST", "FIRST", "Move", "Worker", "is_near", "largest_step", "moves", "with_turns"]
+__all__ = ["COST", "FIRST", "WORTH_S", "Move", "Worker", "is_near", "largest_step", "moves", "with_turns"]
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 # Below the 0 of a pod without the annotation.
 FIRST = "-1"
+
+# Seconds of mean work below which marks are too old to tell idle from busy (docs/adr/0010-deletion-cost.md).
+WORTH_S = 5.0
 
 # What the HPA says while its last recommendation is below the present number of pods.
 GOING_DOWN = {

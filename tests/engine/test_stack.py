@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from components.stack import NotAvailableError, build
 from surge.model import Catalogue, Settings
-from tests.engine.recording import RecordingMonitor, record
+from tests.engine.recording import Recorded, RecordingMonitor, record
 
 ROOT = Path(__file__).parents[2]
 KEDA_OBJECTS = {
@@ -128,3 +129,24 @@ def test_processes_of_one_cluster_never_share_a_port(stack):
 def test_a_stack_that_cannot_be_built_is_refused_before_the_first_resource(catalogue, root, kind):
     with pytest.raises(NotAvailableError, match=f"kind {kind} is not available yet: .* missing"):
         build(settings(kind), catalogue, root=root)
+
+
+def marking(changes: dict[str, Any], catalogue: Catalogue, root: Path) -> list[Recorded]:
+    cluster = {"name": "one", "nodes": 36, "pools": POOLS}
+    chosen = Settings.parse({"stack-kind": "local", "cluster": cluster, **changes})
+    stack = record(lambda: build(chosen, catalogue, root=root))
+    return [item for item in stack.of("surge:local:Process") if item.name == "one-scale-in"]
+
+
+def test_idle_workers_are_marked_but_for_filters_too_fast_for_it_and_those_that_nobody_wants_marked(
+    catalogue, root
+):
+    [process] = marking({"scale-in": {"leave": ["clay"]}}, catalogue, root)
+    files = process.inputs["files"]
+    left = json.loads(files.get("value", files)["config.json"])["leave"]
+    assert "clay" in left
+    assert {"sketch", "ghibli"} & set(left) == {"sketch"}
+
+
+def test_the_marking_may_be_switched_off_altogether(catalogue, root):
+    assert marking({"scale-in": {"idle-first": False}}, catalogue, root) == []
