@@ -98,9 +98,9 @@ class DeadLetters:
 
 
 def _heap(properties: pika.BasicProperties) -> Heap:
-    deaths = (properties.headers or {}).get("x-death") or [{}]
-    keys = deaths[0].get("routing-keys") or ["?"]
-    return Heap(str(keys[0]), str(deaths[0].get("reason", "?")))
+    deaths: Any = (properties.headers or {}).get("x-death")
+    last = deaths[0] if deaths else {}
+    return Heap(str((last.get("routing-keys") or ["?"])[0]), str(last.get("reason", "?")))
 
 
 def _as_new(properties: pika.BasicProperties) -> pika.BasicProperties:
