@@ -8,7 +8,8 @@ from pulumi.provider.experimental.property_value import PropertyValue
 
 from .management import Management, UnreachableError
 from .problems import PartialError, ProblemError
-from .topology import Live, Step, Topology, adopted, deletions, doomed, plan, titles, unbindings
+from .topology import Live, Step, adopted, deletions, doomed, plan, titles, unbindings
+from .topology_inputs import Topology
 from .values import UNKNOWN, changed, failures, has_unknown, plain, wrap
 
 if TYPE_CHECKING:

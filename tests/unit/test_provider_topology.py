@@ -7,7 +7,8 @@ import pytest
 
 from providers.surge import topology as parts
 from providers.surge.problems import ProblemError
-from providers.surge.topology import Live, Topology, matches, plan
+from providers.surge.topology import Live, matches, plan
+from providers.surge.topology_inputs import Topology
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
