@@ -48,13 +48,15 @@ def fleet(
 
 
 def manifests(recorded: RecordingMonitor) -> list[dict[str, Any]]:
-    """The objects that the engine would send, without the wrapping of secrets."""
+    """The objects that the engine would send: secrets unwrapped, whole numbers whole again."""
     return [_manifest(item) for item in recorded.resources.values() if item.token.startswith("kubernetes:")]
 
 
 def _manifest(item: Recorded) -> dict[str, Any]:
     return json.loads(
-        json.dumps(item.inputs), object_hook=lambda part: part["value"] if SECRET in part else part
+        json.dumps(item.inputs),
+        object_hook=lambda part: part["value"] if SECRET in part else part,
+        parse_float=lambda number: int(value) if (value := float(number)).is_integer() else value,
     )
 
 
