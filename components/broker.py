@@ -8,7 +8,7 @@ import pulumi_random as random
 
 from components.clusters.local_host import LocalHost
 from providers.surge.resources import Process, Ready, Topology, TopologyArgs
-from surge.model import Filter
+from surge.model import Filter, worker_sets
 from surge.policy import broker as conf
 from surge.policy import topology
 from surge.policy.timescale import TimeScale
@@ -124,8 +124,10 @@ class LocalBroker(pulumi.ComponentResource):
         )
 
     def _topology(self) -> Topology:
+        filters = self._args.filters
         shape = topology.of_filters(
-            {item.name: queue_of(item, self._args.host.scale) for item in self._args.filters}
+            {item.name: queue_of(item, self._args.host.scale) for item in filters},
+            {each.name: [item.name for item in each.members] for each in worker_sets(filters)},
         )
         return Topology(
             f"{self._name}-topology",

@@ -7,8 +7,7 @@ from components.clusters.local_node_pool import by_name
 from components.clusters.outputs import ClusterOutputs, kubernetes_provider
 from components.fleet import filter_services, shared_by
 from components.saturation import SaturationOutputs
-from surge.model import Catalogue, Settings, Shard
-from surge.model.worker_sets import service_of
+from surge.model import Catalogue, Settings, Shard, services
 from surge.policy.shards import shard_of
 
 __all__ = ["build_shard"]
@@ -25,8 +24,8 @@ def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
     cluster = _cluster(settings, base)
     filters = [
         item
-        for item in catalogue.filters
-        if item.runs_at(settings.place) and shard_of(service_of(item), shard.shards) == shard.index
+        for item in services(catalogue.filters)
+        if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
     ]
     filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
     pulumi.export("filters", [item.name for item in filters])

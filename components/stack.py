@@ -16,7 +16,7 @@ from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, 
 from components.scale_in import LocalScaleIn, LocalScaleInArgs
 from components.shard import build_shard
 from components.verifier import PAIR_ALERTS, LocalVerifier, LocalVerifierArgs
-from surge.model import Catalogue, Filter, Settings, Shard
+from surge.model import Catalogue, Filter, Settings, Shard, services, worker_sets
 
 __all__ = ["NotAvailableError", "build"]
 
@@ -120,7 +120,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             ),
         )
     if shards == 1:
-        filter_services(here, shared_by(settings, outputs, saturation.outputs), ready=fleet.ready)
+        filter_services(services(here), shared_by(settings, outputs, saturation.outputs), ready=fleet.ready)
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
     _export_access(broker.outputs, saturation.outputs, prometheus)
     pulumi.export(
@@ -134,7 +134,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             },
         },
     )
-    pulumi.export("filters", {item.name: _summary(item) for item in here})
+    pulumi.export("filters", {item.name: _summary(item) for item in [*here, *worker_sets(here)]})
     pulumi.export("time_factor", settings.time_factor)
     pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
 
@@ -177,7 +177,9 @@ def _export_access(broker: BrokerOutputs, saturation: SaturationOutputs, prometh
 
 
 def _summary(item: Filter) -> dict[str, object]:
+    home = item.worker_set if item.worker_set != item.name else None
     return {
+        **({} if home is None else {"worker_set": home}),
         "signal": item.signal,
         "min": item.min,
         "max": item.max,

@@ -21,7 +21,8 @@ class RunningStack:
     """endpoints: prometheus, saturation, management (URLs), amqp (host:port).
 
     access (secret): saturation_token, saturation_ca, publisher_url, admin_password.
-    filters: by name, with signal, min, max, queue, slots and, in model seconds, service_s, warmup_s, slo_s.
+    filters: by name, with signal, min, max, queue, slots and, in model seconds, service_s, warmup_s, slo_s;
+    worker sets among them, and their members with worker_set.
     fleet: shards, and saturation as a shard is told of it (see surge.model.shard).
     time_factor: model seconds in a wall second. hpa_sync_s: model seconds.
     """

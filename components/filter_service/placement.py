@@ -5,7 +5,7 @@ import pulumi_kubernetes as k8s
 from components.filter_service.classes import priority_class
 from components.filter_service.shared import Shared
 from components.gpu_shape import GpuPart
-from surge.model import Filter
+from surge.model import Filter, WorkerSet
 
 __all__ = ["labels_of", "placed", "pod_labels"]
 
@@ -14,8 +14,13 @@ POD_GROUP = "scheduling.x-k8s.io/pod-group"
 
 
 def labels_of(item: Filter) -> dict[str, str]:
-    """Of every object of a filter, and of its pods."""
-    return {"surge.dev/filter": item.name, "surge.dev/class": item.service_class}
+    """Of every object of a filter, and of its pods. Those of a set are found by each member's name too."""
+    members = item.members if isinstance(item, WorkerSet) else ()
+    return {
+        "surge.dev/filter": item.name,
+        "surge.dev/class": item.service_class,
+        **{f"members.surge.dev/{each.name}": "" for each in members},
+    }
 
 
 def pod_labels(item: Filter, shared: Shared, gpu: GpuPart) -> dict[str, str]:

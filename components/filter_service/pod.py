@@ -1,12 +1,14 @@
 """A worker's pod: its containers, probes, environment and volumes."""
 
+from collections.abc import Sequence
+
 import pulumi_kubernetes as k8s
 
 from components.filter_service.model import MODEL, ModelPart, model_part
 from components.filter_service.placement import labels_of, placed, pod_labels
 from components.filter_service.shared import Shared
 from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
-from surge.model import Filter
+from surge.model import Filter, WorkerSet
 from surge.policy.jobs import shift_s
 
 __all__ = ["pod_template"]
@@ -52,13 +54,23 @@ def _simulation(item: Filter, shared: Shared) -> dict[str, str]:
         "lab.surge.dev/service-s": f"{shared.scale.wall(item.service_s):.6g}",
         "lab.surge.dev/warmup-s": f"{shared.scale.wall(item.warmup_s):.6g}",
         "lab.surge.dev/longest-job-s": f"{shared.scale.wall(item.longest_job_s):.6g}",
+        **{
+            f"service-s.lab.surge.dev/{each.name}": f"{shared.scale.wall(each.service_s):.6g}"
+            for each in _members(item)
+        },
     }
 
 
+def _members(item: Filter) -> Sequence[Filter]:
+    return item.members if isinstance(item, WorkerSet) else ()
+
+
 def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s.core.v1.ContainerArgsDict:
+    members = [f"{each.name}={each.queue}" for each in _members(item)]
     environment = {
         "SURGE_FILTER": item.name,
         "SURGE_QUEUE": item.queue,
+        **({"SURGE_MEMBERS": ",".join(members)} if members else {}),
         "SURGE_SLOTS": str(item.slots),
         "SURGE_PRIORITY": str(shared.priority),
         "SURGE_GRACE_S": str(shared.grace_s(item)),

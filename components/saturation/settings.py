@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from surge.model import Filter
+from surge.model import Filter, WorkerSet, worker_sets
 from surge.policy.demand import BETA, WINDOWS_S
 from surge.policy.timescale import TimeScale
 
@@ -69,7 +69,17 @@ class ServerSettings:
 
     def filters_file(self) -> str:
         """filters.json: what the server needs to know of each filter, in wall seconds."""
-        return json.dumps({"filters": [self._entry(item) for item in self.filters]}, indent=1)
+        sets = [self._set(item) for item in worker_sets(self.filters)]
+        content = {
+            "filters": [self._entry(item) for item in self.filters],
+            **({"sets": sets} if sets else {}),
+        }
+        return json.dumps(content, indent=1)
+
+    def _set(self, item: WorkerSet) -> dict[str, object]:
+        entry = self._entry(item)
+        del entry["service_s"]  # what its members' are
+        return {**entry, "members": [each.name for each in item.members]}
 
     def _entry(self, item: Filter) -> dict[str, object]:
         wall = self.scale.wall

@@ -92,6 +92,7 @@ class Kubelet:
             Settings(
                 filter=self._pod.filter,
                 queue=self._pod.queue,
+                members=self._pod.members,
                 url=url,
                 slots=self._pod.slots,
                 priority=self._pod.priority,
@@ -125,20 +126,20 @@ class Kubelet:
 
     async def _handle(self, job: Job) -> None:
         pod = self._pod
-        self._journal.started(pod.filter, pod.name, job)
+        self._journal.started(job.filter, pod.name, job)
         try:
-            await asyncio.sleep(work_s(pod, job.message_id, self._seed))
+            await asyncio.sleep(work_s(pod, job, self._seed))
         except asyncio.CancelledError:
-            self._journal.abandoned(pod.filter, pod.name, job, self._reason())
+            self._journal.abandoned(job.filter, pod.name, job, self._reason())
             raise
         finally:
-            self._journal.idle(pod.filter)
+            self._journal.idle(job.filter)
 
     def _on_finished(self, job: Job, acked: bool) -> None:
         if acked:
-            self._journal.finished(self._pod.filter, self._pod.name, job)
+            self._journal.finished(job.filter, self._pod.name, job)
         else:
-            self._journal.abandoned(self._pod.filter, self._pod.name, job, "broker")
+            self._journal.abandoned(job.filter, self._pod.name, job, "broker")
 
     def _reason(self) -> str:
         if self._gone:
@@ -189,10 +190,9 @@ class Kubelet:
         self._journal.worker(event, self._pod.filter, self._pod.name, state=state)
 
 
-def work_s(pod: Pod, message_id: str, seed: int) -> float:
-    """Wall seconds of a message's work: log-normal, of mean service_s, never over longest_job_s."""
+def work_s(pod: Pod, job: Job, seed: int) -> float:
+    """Wall seconds of a job's work: log-normal, of its filter's mean, never over longest_job_s."""
     spread = log(1 + VARIATION**2)
-    sample = random.Random(f"{seed}:{message_id}").lognormvariate(
-        log(pod.service_s) - spread / 2, sqrt(spread)
-    )
+    mean_s = pod.services.get(job.filter, pod.service_s)
+    sample = random.Random(f"{seed}:{job.message_id}").lognormvariate(log(mean_s) - spread / 2, sqrt(spread))
     return min(sample, pod.longest_job_s)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from worker.settings import read_members
+
 __all__ = ["FILTER_LABEL", "Pod", "completed", "status"]
 
 FILTER_LABEL = "surge.dev/filter"
@@ -15,6 +17,7 @@ OVER = ("Succeeded", "Failed")
 class Pod:
     """service_s, warmup_s, longest_job_s: wall seconds. ends_at: unix time when its grace is over.
 
+    members: of a worker set, the queue of each filter; services: its service_s.
     ready: what its status says, None before there is a status. shift_s: of a Job's, when it ends by itself.
     """
 
@@ -22,12 +25,14 @@ class Pod:
     name: str
     filter: str
     queue: str
+    members: Mapping[str, str]
     slots: int
     priority: int
     secret: str
     container: str
     image: str
     service_s: float
+    services: Mapping[str, float]
     warmup_s: float
     longest_job_s: float
     ends_at: float | None
@@ -42,18 +47,21 @@ class Pod:
         meta, container = pod["metadata"], pod["spec"]["containers"][0]
         environment = {item["name"]: item.get("value", "") for item in container["env"]}
         times = {key: float(meta["annotations"][f"lab.surge.dev/{key}"]) for key in TIMES}
+        members = read_members(environment.get("SURGE_MEMBERS", ""))
         [secret] = [item["secret"]["secretName"] for item in pod["spec"]["volumes"] if "secret" in item]
         return cls(
             uid=meta["uid"],
             name=meta["name"],
             filter=meta["labels"][FILTER_LABEL],
             queue=environment["SURGE_QUEUE"],
+            members=members,
             slots=int(environment["SURGE_SLOTS"]),
             priority=int(environment["SURGE_PRIORITY"]),
             secret=secret,
             container=container["name"],
             image=container["image"],
             service_s=times["service-s"],
+            services={each: float(meta["annotations"][SERVICE_OF + each]) for each in members},
             warmup_s=times["warmup-s"],
             longest_job_s=times["longest-job-s"],
             ends_at=_unix(meta.get("deletionTimestamp")),
@@ -62,6 +70,7 @@ class Pod:
         )
 
 
+SERVICE_OF = "service-s.lab.surge.dev/"
 TIMES = ("service-s", "warmup-s", "longest-job-s")
 
 

@@ -60,20 +60,22 @@ def filter_states(
         summary = filters[name]
         minimum = int(summary["min"])
         runs_as_jobs = bool(summary.get("runs_as_jobs"))
+        # A pooled filter has no workers of its own: those of its set serve it.
+        home = str(summary.get("worker_set", name))
         # Without a single Job there is nothing to read: none is wanted, and none is there.
-        seen = workers.get(name, Workers(desired=0, ready=0) if runs_as_jobs else Workers())
-        answer = answers.get(name, Answer(0, {}, "not asked"))
+        seen = workers.get(home, Workers(desired=0, ready=0) if runs_as_jobs else Workers())
+        answer, at_home = (answers.get(each, Answer(0, {}, "not asked")) for each in (name, home))
         states.append(
             FilterState(
                 name=name,
-                signal=str(summary["signal"]),
+                signal=str(summary["signal"]) if home == name else f"set {home}",
                 minimum=minimum,
                 maximum=int(summary["max"]),
                 desired=seen.desired,
                 ready=seen.ready,
                 busy=answer.values.get("unacked"),
                 backlog=answer.values.get("ready"),
-                ratio=answer.values.get("active_ratio"),
+                ratio=at_home.values.get("active_ratio"),
                 age_s=answer.values.get("age_s"),
                 metric=answer.state,
                 hpa=_jobs_state(seen) if runs_as_jobs else hpa_state(seen.conditions, minimum=minimum),

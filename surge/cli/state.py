@@ -12,7 +12,8 @@ HEALTHY, DEGRADED, NOT_RUNNING = 0, 1, 2
 class FilterState:
     """One filter. None: not known, which is never the same as zero.
 
-    signal, minimum, maximum: from the catalogue. desired: workers the HPA asks for, ready: workers
+    signal, minimum, maximum: from the catalogue; of a pooled filter they are its set's, and so are desired,
+    ready and ratio. desired: workers the HPA asks for, ready: workers
     that consume. busy: messages workers hold, backlog: messages that wait, ratio: busy share of
     the slots, age_s: of the sample behind them, wall seconds. metric: "ok", or why there is none.
     hpa: "ok", "at rest" (scaled to zero), or why the HPA cannot scale.

@@ -5,6 +5,7 @@ from surge.model.filter import Filter
 from surge.model.problems import ProblemsError
 from surge.model.settings import Broker, Cluster, Fleet, Prometheus, Saturation, Settings
 from surge.model.shard import Shard
+from surge.model.worker_sets import WorkerSet, services, worker_sets
 from surge.model.workers import Models, Workers
 
 __all__ = [
@@ -19,5 +20,8 @@ __all__ = [
     "Saturation",
     "Settings",
     "Shard",
+    "WorkerSet",
     "Workers",
+    "services",
+    "worker_sets",
 ]

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from surge.model.filter import Filter, Gpu
 from surge.model.problems import Path, shown
+from surge.policy.topology import bell
 
-__all__ = ["one_per_set", "service_of", "worker_set_problems"]
+__all__ = ["WorkerSet", "one_per_set", "service_of", "services", "worker_set_problems", "worker_sets"]
 
 # What is the workers' own, so that all members must say the same.
 OF_THE_SET = (
@@ -27,6 +28,48 @@ def service_of(item: Filter) -> str:
     return item.worker_set or item.name
 
 
+class WorkerSet(Filter):
+    """The workers of a set, as one filter: its name is the set's, its queue the bell that they consume.
+
+    Its times suit all members: the mean service_s, the longest job, the shortest drain_s and slo_s.
+    """
+
+    members: tuple[Filter, ...]
+
+    @classmethod
+    def of(cls, members: Sequence[Filter]) -> "WorkerSet":
+        """members: of one set, which agree on what is the workers' own."""
+        first = members[0]
+        assert first.worker_set is not None  # noqa: S101 -- of a set
+        return cls.model_construct(
+            **{
+                **dict(first),
+                "name": first.worker_set,
+                "queue": bell(first.worker_set),
+                "service_s": sum(each.service_s for each in members) / len(members),
+                "longest_job_s": max(each.longest_job_s for each in members),
+                "drain_s": min(each.drain_s for each in members),
+                "slo_s": min(each.slo_s for each in members),
+                "members": tuple(members),
+            }
+        )
+
+
+def worker_sets(filters: Iterable[Filter]) -> list[WorkerSet]:
+    """Return the sets that the filters make, by name."""
+    members: dict[str, list[Filter]] = {}
+    for each in sorted(filters, key=lambda one: one.name):
+        if each.worker_set is not None:
+            members.setdefault(each.worker_set, []).append(each)
+    return [WorkerSet.of(each) for _, each in sorted(members.items())]
+
+
+def services(filters: Sequence[Filter]) -> list[Filter]:
+    """Return what has workers of its own: the filters that are in no set, and the sets; by name."""
+    alone = [each for each in filters if each.worker_set is None]
+    return sorted([*alone, *worker_sets(filters)], key=lambda each: each.name)
+
+
 def one_per_set(filters: Iterable[Filter]) -> list[Filter]:
     """Return the filters by name, of each worker set the first member alone: it stands for its workers."""
     kept: dict[tuple[str, str], Filter] = {}
@@ -39,6 +82,7 @@ def one_per_set(filters: Iterable[Filter]) -> list[Filter]:
 def worker_set_problems(filters: Sequence[Filter]) -> list[tuple[Path, str]]:
     """Return (path in the catalogue, where a member differs from the first of its set)."""
     names = {each.name for each in filters}
+    queues = {each.queue: each.name for each in filters}
     leaders = {each.worker_set: each for each in one_per_set(filters) if each.worker_set is not None}
     problems: list[tuple[Path, str]] = []
     for each in filters:
@@ -46,6 +90,9 @@ def worker_set_problems(filters: Sequence[Filter]) -> list[tuple[Path, str]]:
             continue
         if each.worker_set in names:
             text = f"{shown(each.worker_set)} is a filter too, and both name a Deployment: name one anew"
+            problems.append((("filters", each.name, "worker-set"), text))
+        if (other := queues.get(bell(each.worker_set))) is not None and each.worker_set not in names:
+            text = f"the set's bell is {bell(each.worker_set)}, which is the queue of {other}: name one anew"
             problems.append((("filters", each.name, "worker-set"), text))
         leader = leaders[each.worker_set]
         problems += [(("filters", each.name, key), text) for key, text in _differences(each, leader)]

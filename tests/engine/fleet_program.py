@@ -12,7 +12,7 @@ from components.clusters.local_node_pool import by_name
 from components.clusters.outputs import ClusterOutputs
 from components.fleet import Fleet, FleetArgs, filter_services, shared_by
 from components.saturation import SaturationOutputs
-from surge.model import Filter, Settings
+from surge.model import Filter, Settings, services
 from tests.engine.recording import Recorded, RecordingMonitor
 
 __all__ = ["POOLS", "fleet", "manifests", "settings"]
@@ -41,7 +41,7 @@ def fleet(
             cluster=cluster, broker=broker, filters=filters, models=chosen.workers.models, ready=[]
         )
         made = Fleet("one", args)
-        filter_services(filters, shared_by(chosen, cluster, _saturation()), made.ready)
+        filter_services(services(filters), shared_by(chosen, cluster, _saturation()), made.ready)
         return made
 
     return run

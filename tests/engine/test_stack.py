@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components.stack import NotAvailableError, build
-from surge.model import Catalogue, Settings
+from surge.model import Catalogue, Settings, services
 from tests.engine.recording import Recorded, RecordingMonitor, record
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def stack(catalogue, root) -> RecordingMonitor:
 
 
 def test_every_filter_is_two_objects_and_an_update_never_resets_its_replicas(stack, catalogue):
-    stay = [item for item in catalogue.filters if not item.runs_as_jobs]
+    stay = [item for item in services(catalogue.filters) if not item.runs_as_jobs]
     for item in stay:
         workers = stack.named(DEPLOYMENT, item.name)
         assert workers.inputs["spec"].get("replicas") == (0 if item.min == 0 else None)

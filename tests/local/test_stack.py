@@ -123,6 +123,24 @@ def test_a_filter_at_zero_wakes_for_one_message_and_goes_back_to_sleep(checkout,
     eventually(lambda: state_of(checkout, "beard")["ready"] == 0, "no worker any more", 240)
 
 
+def test_a_spike_on_one_pooled_filter_makes_workers_of_its_set_and_the_other_waits_for_nobody(
+    checkout, stack
+):
+    quiet = Load(stack.access["publisher_url"], "freckles", 0.5)
+    with Load(stack.access["publisher_url"], "sparkle", 10.0) as spike, quiet as other:
+        eventually(lambda: state_of(checkout, "trinkets")["ready"] > 4, "more workers of the set")
+    published = spike.published | other.published
+    account = accounted(stack, published)
+    assert set(account.finished.values()) == {1}
+    assert account.scale_in_victims == set()
+    seen = [each for each in events(Path(stack.directory)) if each.get("message_id") in published]
+    assert {each["redelivered"] for each in seen} == {False}
+    finished = {each["filter"]: each["worker"] for each in seen if each["event"] == "finished"}
+    assert set(finished) == {"freckles", "sparkle"}
+    assert all(worker.startswith("trinkets-") for worker in finished.values())
+    assert state_of(checkout, "sparkle")["signal"] == "set trinkets"
+
+
 def test_a_filter_is_released_by_one_entry_and_nothing_that_runs_is_restarted(checkout):
     before = checkout.status()["processes"]
     catalogue = checkout.root / "filters.yaml"

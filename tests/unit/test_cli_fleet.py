@@ -20,6 +20,7 @@ from surge.cli.operation import INTERRUPTED
 from surge.cli.reshard import _drop, _moves
 from surge.cli.stacks import read_settings, state_file
 from surge.model import Catalogue, Settings
+from surge.model.worker_sets import service_of
 from surge.policy.shards import home_stack
 from surge.stack_outputs import RunningStack
 
@@ -173,7 +174,14 @@ def recorded(catalogue: Catalogue) -> FleetState:
     """The fleet after an update with this catalogue."""
     state = sharded(4, [item.name for item in catalogue.filters])
     found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=RUNNING, shards=4)
-    shards = {part.stack: held(part.stack, list(part.filters), digest=part.told["digest"]) for part in found}
+    shards = {
+        part.stack: held(
+            part.stack,
+            sorted({service_of(catalogue[name]) for name in part.filters}),
+            digest=part.told["digest"],
+        )
+        for part in found
+    }
     return fleet(state.base, shards)
 
 

@@ -142,6 +142,21 @@ def test_a_filter_that_runs_as_jobs_has_as_many_workers_as_jobs_that_are_active_
     assert (idle.desired, idle.ready, idle.hpa) == (0, 0, "at rest")
 
 
+def test_a_pooled_filter_shows_its_own_work_and_the_workers_of_its_set():
+    warm = {"signal": "demand", "min": 2, "max": 9}
+    set_of_two, member = filter_states(
+        {"warm": warm, "wink": {**warm, "worker_set": "warm"}},
+        {"warm": Workers(desired=4, ready=3, conditions=ACTIVE)},
+        {
+            "warm": Answer(200, {"unacked": 3, "ready": 5, "active_ratio": 0.75}),
+            "wink": Answer(200, {"unacked": 1, "ready": 0, "active_ratio": 1.0}),
+        },
+    )
+    assert (set_of_two.signal, set_of_two.busy, set_of_two.ratio) == ("demand", 3, 0.75)
+    assert (member.signal, member.busy, member.backlog) == ("set warm", 1, 0)
+    assert (member.ready, member.desired, member.ratio, member.hpa) == (3, 4, 0.75, "ok")
+
+
 def test_rows_show_unknown_as_a_question_mark_and_never_as_zero():
     [row] = filter_rows([state(ready=None, busy=None, ratio=None, age_s=None)])
     assert row == ("ghibli", "demand", "10/110", "10", "?", "?", "0", "?", "?", "below min")

@@ -60,6 +60,24 @@ def test_a_pod_tells_its_queue_its_times_and_its_secret(pod):
     assert (pod.secret, pod.container, pod.ends_at, pod.ready) == ("broker", "worker", None, None)
 
 
+def test_a_pod_of_a_set_tells_each_members_queue_and_time():
+    pooled = document()
+    [container] = pooled["spec"]["containers"]
+    container["env"].append({"name": "SURGE_MEMBERS", "value": "wink=filter.wink,frame=filter.frame"})
+    pooled["metadata"]["annotations"] |= {
+        "service-s.lab.surge.dev/wink": "0.1",
+        "service-s.lab.surge.dev/frame": "10",
+    }
+    pod = Pod.of(pooled)
+    assert pod is not None
+    assert pod.members == {"wink": "filter.wink", "frame": "filter.frame"}
+    quick, slow = (
+        fmean(work_s(pod, replace(job(str(number)), filter=name), 1) for number in range(500))
+        for name in ("wink", "frame")
+    )
+    assert 20 * quick < slow
+
+
 def test_a_pod_without_a_node_or_that_is_over_has_no_kubelet():
     unscheduled = document()
     del unscheduled["spec"]["nodeName"]
@@ -92,18 +110,18 @@ def test_a_reported_status_is_read_back_as_reported(pod, ready):
 
 def test_work_takes_its_mean_time_with_the_spread_of_image_models(pod):
     unbounded = replace(pod, longest_job_s=1e9)
-    times = [work_s(unbounded, str(number), seed=1) for number in range(20_000)]
+    times = [work_s(unbounded, job(str(number)), seed=1) for number in range(20_000)]
     assert fmean(times) == pytest.approx(0.4, rel=0.03)
     assert pstdev(times) / fmean(times) == pytest.approx(0.72, rel=0.06)
 
 
 def test_a_message_takes_the_same_time_with_every_worker_of_the_same_seed(pod):
-    assert work_s(pod, "m", 1) == work_s(replace(pod, name="another"), "m", 1)
-    assert work_s(pod, "m", 1) != work_s(pod, "m", 2)
+    assert work_s(pod, job("m"), 1) == work_s(replace(pod, name="another"), job("m"), 1)
+    assert work_s(pod, job("m"), 1) != work_s(pod, job("m"), 2)
 
 
 def test_no_work_is_longer_than_the_longest_job(pod):
-    assert max(work_s(replace(pod, longest_job_s=0.5), str(n), 1) for n in range(1000)) == 0.5
+    assert max(work_s(replace(pod, longest_job_s=0.5), job(str(n)), 1) for n in range(1000)) == 0.5
 
 
 def test_the_journal_is_one_json_line_per_event_at_once(tmp_path):
