@@ -4,7 +4,6 @@ Tests run in the order of the file.
 """
 
 import json
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 
-from lab.checkout import Checkout, scratch_checkout
+from lab.checkout import Checkout, kill_with_all_it_started, scratch_checkout
 from surge.policy.shards import home_stack, shard_of
 from surge.stack_outputs import running_stack
 
@@ -138,15 +137,12 @@ def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkou
     assert {("Deployment", name) for name in added} <= identities(checkout).keys()
 
 
-def test_a_move_that_was_killed_with_both_records_written_is_finished_by_the_same_command(checkout):
-    before, earlier = (
-        identities(checkout),
-        {stack: state(checkout, stack).read_bytes() for stack in ("local-shard-00", "local-shard-01")},
-    )
-    checkout.surge("fleet", "reshard", "local", "--shards", "8")
-    # As a kill leaves it: the new shards have their filters, and two of the old ones have them still.
-    for stack, content in earlier.items():
-        state(checkout, stack).write_bytes(content)
+def test_a_move_that_is_killed_goes_on_and_the_workers_never_notice(checkout):
+    before = identities(checkout)
+    first = checkout.spawn("fleet", "reshard", "local", "--shards", "8")
+    while first.poll() is None and not state(checkout, "local-shard-04").exists():
+        time.sleep(0.05)
+    kill_with_all_it_started(first)
     refused = checkout.surge("fleet", "up", "local", check=False)
     assert refused.returncode == 1
     assert "surge fleet reshard local --shards 8" in refused.stderr
@@ -156,14 +152,8 @@ def test_a_move_that_was_killed_with_both_records_written_is_finished_by_the_sam
     assert identities(checkout) == before
 
 
-def test_a_move_killed_at_any_moment_goes_on_and_ends_in_one_stack(checkout):
+def test_and_back_into_one_stack(checkout):
     before = identities(checkout)
-    first = checkout.spawn("fleet", "reshard", "local", "--shards", "1")
-    while first.poll() is None and state(checkout, "local").read_bytes().count(b"FilterService::") < 3:
-        time.sleep(0.05)
-    for pid in descendants(first.pid):
-        os.kill(pid, signal.SIGKILL)
-    first.communicate(timeout=60)
     checkout.surge("fleet", "reshard", "local", "--shards", "1")
     assert not list(state(checkout, "local").parent.glob("local-shard-*.json"))
     checkout.surge("up", "local")
@@ -175,14 +165,3 @@ def test_down_takes_the_shards_with_it(checkout):
     checkout.surge("fleet", "reshard", "local", "--shards", "2")
     checkout.surge("down", "local", "--yes")
     assert not (checkout.root / ".surge").exists()
-
-
-def descendants(pid: int) -> list[int]:
-    """Children first would let a parent start them anew: the process itself, then what it started."""
-    found = [pid]
-    for each in found:
-        children = f"/proc/{each}/task/{each}/children"
-        if os.path.exists(children):  # noqa: PTH110
-            with open(children) as file:  # noqa: PTH123
-                found += map(int, file.read().split())
-    return found
