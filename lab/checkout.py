@@ -7,16 +7,17 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-__all__ = ["Checkout", "scratch_checkout"]
+__all__ = ["Checkout", "copied_checkout", "kill_with_all_it_started", "scratch_checkout"]
 
 Done = subprocess.CompletedProcess[str]
 
@@ -95,14 +96,8 @@ class Checkout:
         return done
 
 
-@contextmanager
-def scratch_checkout(
-    folder: Path, *, base_port: int, settings: dict[str, Any] | None = None
-) -> Iterator[Checkout]:
-    """A checkout in `folder` whose stack `local` starts at `base_port`; it is torn down at the end.
-
-    settings: changes to `surge:settings`, merged one level deep.
-    """
+def copied_checkout(folder: Path, *, base_port: int, settings: dict[str, Any] | None = None) -> Checkout:
+    """A checkout in `folder`, as `scratch_checkout`; whoever brings a stack up takes it down."""
     for pattern in COPIED:
         for file in ROOT.glob(pattern):
             shutil.copy(file, folder)
@@ -111,11 +106,34 @@ def scratch_checkout(
     for linked in LINKED:
         (folder / linked).symlink_to(ROOT / linked)
     _adjust(folder / "Pulumi.local.yaml", base_port, settings or {})
-    checkout = Checkout(folder, _environment())
+    return Checkout(folder, _environment())
+
+
+@contextmanager
+def scratch_checkout(
+    folder: Path, *, base_port: int, settings: dict[str, Any] | None = None
+) -> Iterator[Checkout]:
+    """A checkout in `folder` whose stack `local` starts at `base_port`; it is torn down at the end.
+
+    settings: changes to `surge:settings`, merged one level deep.
+    """
+    checkout = copied_checkout(folder, base_port=base_port, settings=settings)
     try:
         yield checkout
     finally:
         checkout.surge("down", "local", "--yes")
+
+
+def kill_with_all_it_started(process: "subprocess.Popen[str]") -> None:
+    """kill -9 a command and every process below it, parents first."""
+    found = [process.pid]
+    for pid in found:
+        with suppress(FileNotFoundError):
+            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    for pid in found:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate(timeout=60)
 
 
 def _environment() -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One operation on all stacks of a fleet: the stack itself, then its shards at once."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from surge.stack_outputs import StackNotRunningError, running_stack
 __all__ = ["FleetJob", "Work"]
 
 Work = Callable[[Session], object]
+OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +114,14 @@ class FleetJob:
         return Run(stack, filters, Display(errors, stack, quiet=True))
 
     def _open(self, run: Run, told: dict[str, Any]) -> Session:
-        return opened(
-            self.root,
-            run.stack,
-            self.interrupts,
-            run.display,
-            again=self.again,
-            settings_of=self.stack,
-            told=told,
-        )
+        # One at a time: the engine notes the selected stack in one file, and makes new ones in one folder.
+        with OPENING:
+            return opened(
+                self.root,
+                run.stack,
+                self.interrupts,
+                run.display,
+                again=self.again,
+                settings_of=self.stack,
+                told=told,
+            )

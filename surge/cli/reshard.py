@@ -67,7 +67,7 @@ def reshard(shards: Shards, stack: StackName = "local", preview: Preview = False
     if not preview:
         _Mover(root, stack, shards, catalogue).all()
         out.print(
-            f"{stack} has {shards} shards. Record what they hold now: surge fleet up {stack}", markup=False
+            f"{stack} has {_counted(shards)}. Record what is where now: surge fleet up {stack}", markup=False
         )
 
 
@@ -87,10 +87,10 @@ def _show(state: FleetState, moves: Sequence[Move], shards: int) -> None:
     moving = sum(len(move.urns) for move in moves)
     if moves:
         rows = [(move.source, move.dest, str(len(move.urns))) for move in moves]
-        out.print(plain(("from", "to", "filters"), rows), markup=False)
+        out.print(plain(("from", "to", "services"), rows), markup=False)
     out.print(
-        f"{state.stack}: {state.recorded} to {shards} shards, {moving} of {total} filters move; "
-        "nothing on the cluster changes",
+        f"{state.stack}: from {_counted(state.recorded or 1)} to {shards}; "
+        f"{moving} of {total} services move, and nothing on the cluster changes",
         markup=False,
     )
 
@@ -130,7 +130,7 @@ class _Mover:
         arrived = {name: urn for name, urn in move.urns.items() if dest and name in dest.services}
         if arrived:
             self._edit(move.source, lambda deployment: _drop(deployment, set(arrived.values())))
-            self._display.say(f"{move.source}: {len(arrived)} filters were in {move.dest} already")
+            self._display.say(f"{move.source}: {len(arrived)} services were in {move.dest} already")
         left = [urn for name, urn in move.urns.items() if name not in arrived]
         if left:
             work = self._session(move.source)
@@ -140,7 +140,7 @@ class _Mover:
                 str(self._root),
                 work.workspace.env_vars,
             )
-            self._display.say(f"{move.source} to {move.dest}: {len(left)} filters moved")
+            self._display.say(f"{move.source} to {move.dest}: {len(left)} services moved")
 
     def _remove_empty(self, state: FleetState) -> None:
         """Shards beyond the number hold nothing on the cluster any more."""
@@ -189,6 +189,10 @@ def _drop(deployment: dict[str, Any], services: set[str]) -> None:
         if item["urn"] in services or item.get("parent") in gone:
             gone.add(item["urn"])
     deployment["resources"] = [item for item in deployment["resources"] if item["urn"] not in gone]
+
+
+def _counted(shards: int) -> str:
+    return "one shard (the stack itself)" if shards == 1 else f"{shards} shards"
 
 
 def _again(stack: str, shards: int) -> str:

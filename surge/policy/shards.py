@@ -18,7 +18,7 @@ __all__ = [
     "usual_shards",
 ]
 
-# Names carry two digits; 64 shards of 150 are eight times the fleet we design for.
+# Names carry two digits; 64 shards of 150 are eight times the fleet we design for (1,200).
 MOST_SHARDS = 64
 
 # The engine's file and S3 backends write the whole state twice for every resource that changes: bytes grow
@@ -35,7 +35,7 @@ def shard_of(name: str, shards: int) -> int:
 
 
 def usual_shards(filters: int) -> int:
-    """Return into how many shards a new fleet goes: 1 for up to 300 filters, then 150 each at most."""
+    """Return into how many shards a new fleet goes: 1 for up to 300 filters, then of some 150 at most."""
     shards = 1
     if filters > ONE_STACK:
         while shards * SHARD < filters and shards < MOST_SHARDS:

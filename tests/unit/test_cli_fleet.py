@@ -298,7 +298,7 @@ def test_reshard_shows_what_would_move_and_moves_nothing(checkout):
     before = path.read_bytes()
     result = CliRunner().invoke(app, ["fleet", "reshard", "local", "--shards", "4", "--preview"])
     assert result.exit_code == 0, result.output
-    assert "1 to 4 shards, 12 of 12 filters move" in result.stdout
+    assert "from one shard (the stack itself) to 4; 12 of 12 services move" in result.stdout
     assert path.read_bytes() == before
     assert CliRunner().invoke(app, ["fleet", "reshard", "local", "--shards", "3"]).exit_code == 1
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 
@@ -228,3 +229,27 @@ def test_an_interrupt_reaches_the_engine_exactly_once():
         os.kill(os.getpid(), signal.SIGINT)
         assert engine.stdout.read() == b"1\n"
     assert interrupts.count == 1
+
+
+def test_an_interrupt_reaches_every_engine_and_one_that_starts_late_exactly_once():
+    program = (
+        "import signal,sys,time\nseen=[]\nsignal.signal(2,lambda *a: seen.append(1))\nprint(flush=True)\n"
+        "while not seen: time.sleep(0.01)\ntime.sleep(0.3)\nprint(len(seen))"
+    )
+    interrupts = Interrupts()
+
+    def start(stack: ExitStack) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", program]
+        engine = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0))
+        assert engine.stdout is not None
+        engine.stdout.readline()
+        stack.enter_context(interrupts.passed_to(engine.pid))
+        return engine
+
+    with interrupts.taken(), ExitStack() as stack:
+        engines = [start(stack), start(stack)]
+        os.kill(os.getpid(), signal.SIGINT)
+        engines.append(start(stack))
+        for engine in engines:
+            assert engine.stdout is not None
+            assert engine.stdout.read() == b"1\n"
