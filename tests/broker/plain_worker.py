@@ -41,7 +41,7 @@ class Session:
 
     def __init__(self, finished: "queue.SimpleQueue[tuple[int, bool]]") -> None:
         self.finished = finished
-        self.held = 0
+        self.held = self.taken = 0
         self.connection = pika.BlockingConnection(pika.URLParameters(URL))
         self.channel = self.connection.channel()
         if FAULT != "no-prefetch":
@@ -68,13 +68,14 @@ class Session:
                 if FAULT != "hungry":
                     self.channel.basic_cancel(self.tag)
                     consuming = False
-                elif not self.held:
+                elif self.taken > SLOTS and not self.held:
                     consuming = False
             self.answer()
         self.connection.close()
 
     def take(self, channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         self.held += 1
+        self.taken += 1
         if FAULT == "early-ack":
             channel.basic_ack(method.delivery_tag)
         threading.Thread(target=self.work, args=(method.delivery_tag, body), daemon=True).start()

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 PLAIN = str(Path(__file__).with_name("plain_worker.py"))
 JOB_S = 0.6
 # A worker that is gone within a second need not be un-Ready before.
-LONGER_S = {"stays-ready": 2.0}
+LONGER_S = {"stays-ready": 4.0}
 
 
 @pytest.fixture(scope="module")
