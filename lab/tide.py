@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-import yaml
-
 from lab.checkout import Checkout, scratch_checkout
 from surge.policy.ports import Ports
 
@@ -52,7 +50,7 @@ class Tide:
         Raises RuntimeError with what was said when there is no report.
         """
         shape = self.checkout.root / "tide.yaml"
-        shape.write_text(yaml.safe_dump({**SHAPE, "times": times}))
+        shape.write_text(json.dumps({**SHAPE, "times": times}))
         written = self.checkout.root / "build" / "spike" / "report.json"
         written.unlink(missing_ok=True)
         before = self._patches()
@@ -77,6 +75,6 @@ def tide(base_port: int) -> Iterator[Tide]:
         scratch_checkout(Path(folder), base_port=base_port, settings=settings) as checkout,
     ):
         catalogue = {"filters": {PRICED: ENTRY, PLAIN: ENTRY}}
-        (checkout.root / "filters.yaml").write_text(yaml.safe_dump(catalogue))
+        (checkout.root / "filters.yaml").write_text(json.dumps(catalogue))
         checkout.surge("up", "local")
         yield Tide(checkout, Ports(base_port).scale_in)

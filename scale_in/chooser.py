@@ -17,7 +17,7 @@ from surge.policy.scale_in import COST, FIRST, Move, Worker, is_near, largest_st
 
 __all__ = ["Chooser"]
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
 
 
 class Chooser:

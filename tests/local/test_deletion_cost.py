@@ -234,7 +234,7 @@ def test_its_user_may_change_nothing_but_the_cost(plane, tmp_path, change):
     core.patch_namespaced_pod(name, "filters", {"metadata": {"annotations": {COST: "-1"}}})
 
 
-def eventually(check: Callable[[], bool], what: str, patience_s: float = 15) -> None:
+def eventually(check: Callable[[], bool], what: str, patience_s: float = 60) -> None:
     end = time.monotonic() + patience_s
     while not check():
         assert time.monotonic() < end, f"never seen within {patience_s:g} s: {what}"
