@@ -33,7 +33,7 @@ MEANING: Mapping[str, str] = {
     "longest-job-s": "No request takes longer; a worker that leaves has this long to finish.",
     "owner": "Who to ask.",
     "queue": "The queue it reads: filter.<name> unless said otherwise.",
-    "queue-options": "How the queue treats messages; not changed in place later.",
+    "queue-options": "How the queue treats messages; may change while it lives.",
     "queue-options.delivery-limit": "A message that came back this often becomes a dead letter.",
     "queue-options.max-length": "Messages it holds; more are refused to the publisher, none is dropped.",
     "queue-options.message-ttl-s": "A message that waited longer becomes a dead letter.",

@@ -200,14 +200,16 @@ def test_a_diff_counts_money_where_prices_are_known(checkout):
     assert "?" not in run("diff").stdout
 
 
-def test_a_changed_limit_is_a_policy_and_the_queue_lives_on(checkout):
+def test_changed_limits_of_a_queue_are_a_policy_that_lives_beside_it(checkout):
     file = checkout / "filters.yaml"
-    file.write_text(
-        file.read_text().replace("  sketch:\n", "  sketch:\n    queue-options: {delivery-limit: 2}\n")
-    )
+    old = file.read_text()
+    file.write_text(old.replace("  sketch:\n", "  sketch:\n    queue-options: {delivery-limit: 2}\n"))
+    before = checkout / "before.yaml"
+    before.write_text(old.replace("  sketch:\n", "  sketch:\n    queue-options: {delivery-limit: 3}\n"))
     said = run("diff").stdout
-    assert "+ Policy filter.sketch" in said
+    assert "+ Policy filter.sketch\n" in said
     assert "Queue filter.sketch" not in said
+    assert "    delivery-limit: 3 -> 2\n" in run("diff", "--against", str(before)).stdout
 
 
 def test_a_filter_of_a_worker_set_takes_nothing_and_the_set_takes_its_gpus_once(checkout, tmp_path):
