@@ -10,7 +10,7 @@ from prometheus_client import generate_latest
 
 from lab.fleet.journal import Journal
 from lab.fleet.kubelet import work_s
-from lab.fleet.pod import Pod, status
+from lab.fleet.pod import Pod, completed, status
 from worker import Job
 
 
@@ -83,6 +83,19 @@ def test_a_pod_without_a_node_or_that_is_over_has_no_kubelet():
     del unscheduled["spec"]["nodeName"]
     assert Pod.of(unscheduled) is None
     assert Pod.of(document(phase="Failed")) is None
+
+
+def test_a_pod_of_a_job_says_its_shift_and_ends_as_one_that_succeeded(pod):
+    assert pod.shift_s is None
+    shift = document()
+    shift["spec"]["containers"][0]["env"].append({"name": "SURGE_SHIFT_S", "value": "72"})
+    found = Pod.of(shift)
+    assert found is not None
+    assert found.shift_s == 72
+    told = completed(found, started_at="2026-11-24T10:00:00Z")["status"]
+    assert told["phase"] == "Succeeded"
+    assert told["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    assert {item["status"] for item in told["conditions"]} == {"False"}
 
 
 def test_a_pod_that_lacks_an_annotation_is_refused_by_its_name():
