@@ -15,7 +15,7 @@ from typing import Any
 from components.saturation.settings import SCHEDULING_S
 from lab.catalogue_tables import class_rows, key_rows, selector_rows
 from surge.model import Settings
-from surge.policy.demand import BETA, desired_workers, wait_probability
+from surge.policy.demand import BETA, desired_workers, staffed, wait_probability
 from surge.policy.history import Sample
 from surge.policy.signal import active_ratio, active_ratio_raw
 from surge.policy.target import GROWTH_PER_S, erlang_c, servers_for, target_ratio
@@ -37,6 +37,8 @@ AVERAGED = Trigger("AverageValue", 0.7)
 DEMAND = Trigger("AverageValue", 1.0)
 LENGTH = QueueLength(SERVICE_S).trigger
 
+# A fleet of the case study's size, the load under which a filter is tiny, the members of a set.
+FLEET, FLEET_BUSY, TINY, SET = 1200, 490.0, 0.2, 20
 SEEDS = (101, 102, 103, 104, 105)
 
 
@@ -216,6 +218,38 @@ def _head_and_rows(lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
     return lines[0], lines[1:]
 
 
+def pooling() -> str:
+    """Warm workers of filters that are hardly asked for: each for itself, and in worker sets."""
+    harmonic = sum(1 / rank for rank in range(1, FLEET + 1))
+    zipf = [FLEET_BUSY / harmonic / rank for rank in range(1, FLEET + 1)]
+    tail = [busy for busy in zipf if busy < TINY]
+    fleets = {
+        "20 filters, 0.02 busy each": [0.02] * 20,
+        "20 filters, 0.1 busy each": [0.1] * 20,
+        "100 filters, 0.1 busy each": [0.1] * 100,
+        f"{len(tail)} of {FLEET:,} filters by Zipf's law, under {TINY} busy": tail,
+    }
+    rows = []
+    for what, loads in fleets.items():
+        apart = sum(_warm(load) for load in loads)
+        pooled = sum(_warm(sum(loads[at : at + SET])) for at in range(0, len(loads), SET))
+        saved = f"{apart - pooled} ({_percent((apart - pooled) / apart)})"
+        rows.append([what, f"{sum(loads):.3g}", str(apart), str(pooled), str(_warm(sum(loads))), saved])
+    head = [
+        "filters",
+        "busy together",
+        "a worker each",
+        f"in sets of {SET}",
+        "in one set",
+        f"saved by sets of {SET}",
+    ]
+    return _table(head, rows)
+
+
+def _warm(load: float) -> int:
+    return max(1, ceil(staffed(load, 0.0, SERVICE_S, DRAIN_S, BETA["pooled"])))
+
+
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
@@ -231,6 +265,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "catalogue_keys": lambda: _table(*_head_and_rows(key_rows())),
     "catalogue_classes": lambda: _table(*_head_and_rows(class_rows())),
     "catalogue_selectors": lambda: _table(*_head_and_rows(selector_rows())),
+    "pooling": pooling,
 }
 
 
