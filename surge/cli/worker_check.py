@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -66,6 +67,11 @@ def check_worker(
     The worker is started up to three times. Exit code 1 when a clause is broken; a clause that could
     not be checked says why, and breaks nothing.
     """
+    if job_s is not None and job_s > grace_s:
+        raise Refusal(
+            f"a job of {job_s:g} s cannot be done in a grace of {grace_s} s, and clause 10 would look broken.",
+            f"Give more: --grace-s {ceil(job_s) + 30}",
+        )
     options = Options(
         url=_url(amqp_url_file, stack),
         slots=slots,

@@ -201,3 +201,8 @@ def test_an_engine_counts_only_when_its_daemon_answers(monkeypatch, tmp_path, co
     engine.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert container_engine() == (str(engine) if found else None)
+
+
+def test_a_job_that_outlasts_the_grace_is_refused_with_the_grace_it_needs(url_file):
+    done = RUN.invoke(app, ["worker", "check", "--amqp-url-file", url_file, "--job-s", "45.5", "--", "true"])
+    assert (done.exit_code, "Give more: --grace-s 76" in done.output) == (1, True)
