@@ -18,5 +18,5 @@ def test_the_shares_of_busy_victims_are_medians_of_the_runs():
 
 def test_marks_spare_long_work_with_fewer_writes_than_workers_that_mark_themselves():
     none, workers, marks = (simulate(60, way) for way in ("none", "workers", "marks"))
-    assert marks.busy_share < 0.1 < 0.4 < none.busy_share
+    assert marks.busy_share < none.busy_share / 4
     assert marks.patches_per_s < workers.patches_per_s / 2
