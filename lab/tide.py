@@ -25,12 +25,12 @@ ENTRY = {
     "longest-job-s": 120,
     "owner": "lab",
 }
-# Five minutes and a half of the model: most of it is the window for which the HPA waits before it goes down.
+# Six minutes and a half of the model: most of it is the window for which the HPA waits before it goes down.
 SHAPE = {
     "busy": {PRICED: 16, PLAIN: 16},
     "factor": 2.5,
     "growth": "step",
-    "base-s": 240,
+    "base-s": 300,
     "growth-s": 0,
     "plateau-s": 90,
     "decay-s": 0,
