@@ -46,7 +46,7 @@ def scaled_job(item: Filter, shared: Shared, template: k8s.core.v1.PodTemplateSp
         "failedJobsHistoryLimit": KEPT,
         "rollout": {"strategy": "gradual"},
         "scalingStrategy": {"strategy": "default"},
-        "triggers": scaling.demand_triggers(reading(item, shared)),
+        "triggers": scaling.job_triggers(reading(item, shared)),
     }
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "demand_triggers",
     "fallback",
     "hpa_tolerance",
+    "job_triggers",
     "ratio_behavior",
     "ratio_triggers",
     "to_zero",
@@ -45,6 +46,13 @@ class Reading(NamedTuple):
 def demand_triggers(reading: Reading) -> list[dict[str, Any]]:
     """One trigger: as many pods as `desired_workers` says, since AverageValue over 1 is that number."""
     return [_trigger(reading, "desired_workers", "AverageValue", "1")]
+
+
+def job_triggers(reading: Reading) -> list[dict[str, Any]]:
+    """The same for Jobs, one for each worker. KEDA refuses a metricType there, as no HPA reads it."""
+    [trigger] = demand_triggers(reading)
+    del trigger["metricType"]
+    return [trigger]
 
 
 def ratio_triggers(
