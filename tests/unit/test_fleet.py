@@ -1,5 +1,6 @@
 """What the lab's fleet reads from a pod, reports of it, and writes down."""
 
+import asyncio
 import json
 from dataclasses import replace
 from statistics import fmean, pstdev
@@ -9,7 +10,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from lab.fleet.journal import Journal
-from lab.fleet.kubelet import work_s
+from lab.fleet.kubelet import Kubelet, work_s
 from lab.fleet.pod import Pod, completed, status
 from worker import Job
 
@@ -180,3 +181,58 @@ def test_a_message_of_a_foreign_publisher_has_no_wait(tmp_path):
     with Journal(tmp_path / "events.ndjson") as journal:
         journal.started("ghibli", "a", job("1", at_us="yesterday"))
         assert b'surge_lab_wait_seconds_count{filter="ghibli"}' not in generate_latest(journal.registry)
+
+
+class Told:
+    """An API server that only listens."""
+
+    def __init__(self) -> None:
+        self.phases: list[str] = []
+        self.removed = False
+        self.succeeded = asyncio.Event()
+
+    async def secret(self, _name: str, _key: str) -> str:
+        return "amqp://broker"
+
+    async def report(self, _pod: str, patch: dict[str, Any]) -> None:
+        self.phases.append(patch["status"]["phase"])
+        if self.phases[-1] == "Succeeded":
+            self.succeeded.set()
+
+    async def remove(self, _pod: str, _uid: str) -> None:
+        self.removed = True
+
+
+class EndsByItself:
+    """A worker whose shift is over at once."""
+
+    def __init__(self, *_arguments: object, **_callbacks: object) -> None:
+        pass
+
+    async def run(self) -> None:
+        await asyncio.sleep(0)
+
+
+def test_a_pod_whose_worker_ended_by_itself_has_succeeded_and_stays_until_somebody_removes_it(
+    pod, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lab.fleet.kubelet.Worker", EndsByItself)
+    told = Told()
+
+    async def life() -> None:
+        with Journal(tmp_path / "events") as journal:
+            kubelet = Kubelet(replace(pod, shift_s=1.0), "10.0.0.1", told, journal, 0)
+            running = asyncio.create_task(kubelet.run())
+            async with asyncio.timeout(10):
+                await told.succeeded.wait()
+            assert not running.done()
+            kubelet.vanish()
+            await running
+
+    asyncio.run(life())
+    assert told.phases[-1] == "Succeeded"
+    assert not told.removed
+    assert [json.loads(line)["event"] for line in (tmp_path / "events").read_text().splitlines()] == [
+        "warming",
+        "completed",
+    ]
