@@ -18,6 +18,7 @@ from hypothesis.strategies import (
 from pydantic import TypeAdapter, ValidationError
 
 from surge.model import Catalogue, ProblemsError, Settings
+from surge.model.entry import CLASSES
 from surge.model.values import ModelReference
 from surge.policy.gpu import Fraction, Pair, Whole
 
@@ -41,7 +42,7 @@ def filters(**entries: dict) -> str:
 def test_the_sample_catalogue_fits_every_stack_of_the_checkout(stack):
     document = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())
     catalogue = Catalogue.read(SAMPLE, Settings.parse(document["config"]["surge:settings"]))
-    assert {each.service_class for each in catalogue.filters} == {"interactive", "batch", "scale-to-zero", "pooled"}
+    assert {each.service_class for each in catalogue.filters} == set(CLASSES)
     assert {type(each.shape) for each in catalogue.filters} == {Whole, Fraction, Pair}
 
 
