@@ -8,9 +8,9 @@ from pulumi.runtime import mocks
 
 from components.broker import queue_of
 from components.shard import build_shard
-from surge.model import Catalogue, Filter, Settings, Shard
+from surge.model import Catalogue, Filter, Settings, Shard, worker_sets
 from surge.model.capacity import home
-from surge.policy.topology import of_filters
+from surge.policy.topology import bell, of_filters
 
 __all__ = ["Thing", "things_of"]
 
@@ -27,8 +27,9 @@ def things_of(filters: Iterable[Filter], settings: Settings) -> dict[Thing, Mapp
     chosen = tuple(filters)
     if not chosen:
         return {}
-    shape = of_filters({item.name: queue_of(item, settings.time_scale) for item in chosen})
-    ours = {item.queue for item in chosen}
+    sets = {each.name: [item.name for item in each.members] for each in worker_sets(chosen)}
+    shape = of_filters({item.name: queue_of(item, settings.time_scale) for item in chosen}, sets)
+    ours = {item.queue for item in chosen} | {bell(name) for name in sets}
     found = {
         Thing(kind, each["name"]): each[wanted]
         for kind, part, wanted in (("Queue", "queues", "arguments"), ("Policy", "policies", "definition"))

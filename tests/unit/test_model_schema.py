@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from lab.bench.fleet.catalogue import document
+from lab.bench.fleet.catalogue import SETTINGS, catalogue_text, document
 from surge.model import Catalogue, Settings
 from surge.model.meaning import MEANING, PATTERNS
 from surge.model.schema import FILE, catalogue_schema, rendered
@@ -80,6 +80,12 @@ def test_an_editor_finds_nothing_wrong_with_the_sample(editor):
 
 def test_nor_with_a_catalogue_of_the_case_studys_size(editor):
     assert problems(editor, document(300)) == []
+
+
+def test_the_catalogue_of_the_benches_fits_their_stack(tmp_path):
+    file = tmp_path / "filters.yaml"
+    file.write_text(catalogue_text())
+    assert len(Catalogue.read(file, Settings.parse(SETTINGS)).filters) == 1_200
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split(":")[1].strip())
