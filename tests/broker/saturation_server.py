@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,14 +75,14 @@ class Server:
         self.context = ssl.create_default_context(cafile=folder / "tls.crt")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def use(self, *names: str) -> None:
+    def use(self, *names: str, sets: Sequence[Mapping[str, Any]] = ()) -> None:
         """Replace the filters file."""
         entries = [
             {"name": name, "queue": f"filter.{name}", "slots": 1, "service_s": 1, "drain_s": 8, "beta": 1.06}
             for name in names
         ]
         fresh = self.folder / "filters.json.new"
-        fresh.write_text(json.dumps({"filters": entries}))
+        fresh.write_text(json.dumps({"filters": entries, "sets": list(sets)}))
         fresh.rename(self.folder / "filters.json")
 
     def start(self) -> None:

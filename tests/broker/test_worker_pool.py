@@ -10,6 +10,7 @@ import pytest
 import worker.consumer
 from lab.broker import ScratchBroker
 from surge.policy.topology import bell
+from tests.broker.saturation_server import Server
 from tests.broker.test_worker import counts, ended, eventually, publish
 from worker import Job, Settings, Worker
 
@@ -258,3 +259,37 @@ def test_a_poison_message_ends_among_the_dead_letters_and_holds_up_no_other_memb
 
     asyncio.run(scene())
     assert good == [members[1]]
+
+
+def test_the_saturation_server_counts_what_workers_of_a_set_hold_and_what_waits_for_them(
+    broker, members, tmp_path
+):
+    name = set_of(members)
+    server = Server(tmp_path, BASE_PORT + 10, broker.prometheus_url)
+    law = {"slots": 2, "drain_s": 8, "beta": 1.06}
+    server.use(*members, sets=[{"name": name, "queue": bell(name), "members": members, **law}])
+    server.start()
+    for member in members:
+        publish(broker, member, b"1", b"2")
+
+    async def scene() -> None:
+        go = asyncio.Event()
+
+        async def work(_job: Job) -> None:
+            await go.wait()
+
+        workers = [Worker(work, settings(broker, members, number, slots=2)) for number in range(2)]
+        running = [asyncio.create_task(each.run()) for each in workers]
+        shown = await asyncio.to_thread(server.shows, name, unacked=4, ready=2, consumers=2)
+        assert shown["active_ratio"] == 1
+        go.set()
+        await asyncio.to_thread(server.shows, name, unacked=0, ready=0, consumers=2)
+        for each in workers:
+            each.stop()
+        await asyncio.gather(*running)
+        await asyncio.to_thread(server.shows, name, consumers=0)
+
+    try:
+        asyncio.run(scene())
+    finally:
+        server.stop()
