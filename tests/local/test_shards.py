@@ -131,9 +131,7 @@ def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkou
     write(checkout, dict.fromkeys([*NAMES, *added], ENTRY))
     first = checkout.spawn("fleet", "up", "local")
     assert first.stdout is not None
-    seen = ""
-    while "local-shard-" not in seen:
-        seen += first.stdout.readline()
+    seen = next(line for line in first.stdout if "local-shard-" in line)
     first.send_signal(signal.SIGINT)
     rest, _ = first.communicate(timeout=180)
     assert first.returncode == 130, seen + rest
