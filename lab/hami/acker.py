@@ -39,16 +39,17 @@ class Acker:
         await asyncio.sleep(self._after_s)
         while True:
             try:
-                handed_out = written(() for _ in grants_of(metadata["annotations"].get(TO_ALLOCATE, "")))
-                await self._cluster.annotate(
-                    f"/api/v1/namespaces/{namespace}/pods/{name}",
-                    {TO_ALLOCATE: handed_out, BIND_PHASE: "success"},
-                )
-                await self._cluster.unlock(node, namespace, name)
+                await self._say_so(metadata)
+                return await self._cluster.unlock(node, namespace, name)
             except ApiError as error:
-                if error.status == 404:  # the lock of a pod that is gone holds nobody up
-                    return
                 self._log.warning("not acknowledged yet", pod=name, error=str(error))
-                await asyncio.sleep(RETRY_S)
-            else:
-                return
+            await asyncio.sleep(RETRY_S)
+
+    async def _say_so(self, metadata: Mapping[str, Any]) -> None:
+        handed_out = written(() for _ in grants_of(metadata["annotations"].get(TO_ALLOCATE, "")))
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        try:
+            await self._cluster.annotate(path, {TO_ALLOCATE: handed_out, BIND_PHASE: "success"})
+        except ApiError as error:
+            if error.status != 404:  # gone already; its node is to be freed all the same
+                raise

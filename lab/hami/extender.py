@@ -85,7 +85,7 @@ class Extender:
 
     async def _give_up(self, path: str, node: str, namespace: str, pod: str) -> None:
         try:
-            await self._cluster.annotate(path, {BIND_PHASE: "failed"})
             await self._cluster.unlock(node, namespace, pod)
+            await self._cluster.annotate(path, {BIND_PHASE: "failed"})
         except ApiError as error:
             self._log.warning("a bind that failed is not undone", pod=pod, error=str(error))
