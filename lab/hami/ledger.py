@@ -75,18 +75,22 @@ class Ledger:
             self._held[uid].version = int(version)
 
     def see(self, pod: Mapping[str, Any]) -> None:
-        """Take over what a pod's annotation says. Raises ValueError when no reader could make sense of it."""
+        """Take over what a pod's annotation says.
+
+        Raises ValueError when no reader could make sense of it, and keeps what was booked before.
+        """
         uid, granted = pod["metadata"]["uid"], granted_to(pod)
         held = self._held.get(uid)
         version = int(pod["metadata"]["resourceVersion"])
         if held is not None and (version <= held.version or granted == (held.node, held.cards)):
             return
-        self.forget(uid)
+        taken: _Held | None = None
         if granted is not None and granted[0] in self._nodes:
-            node, cards = granted
             asked = Asked.of(pod)
-            placement = self._restore(asked, node, cards)
-            self._held[uid] = _Held(asked, node, cards, placement, version)
+            taken = _Held(asked, *granted, self._restore(asked, *granted), version)
+        self.forget(uid)
+        if taken is not None:
+            self._held[uid] = taken
 
     def forget(self, uid: str) -> None:
         held = self._held.pop(uid, None)

@@ -93,11 +93,16 @@ def test_news_older_than_its_own_choice_changes_nothing():
     assert ledger.pods() == {"b"}
 
 
-def test_cards_that_no_node_has_are_refused_and_books_stay_as_they_were():
+@pytest.mark.parametrize(
+    "cards", [ONE.replace("GPU-pairs-0-0", "GPU-of-nobody"), "nonsense", ONE[:30] + ":;"]
+)
+def test_cards_that_nobody_can_book_are_refused_and_the_books_stay_as_they_were(cards):
     ledger = opened()
-    with pytest.raises(ValueError, match="GPU-of-nobody"):
-        ledger.see(pod("a", cards=ONE.replace("GPU-pairs-0-0", "GPU-of-nobody")))
-    assert place(ledger, "b") == ("pairs-0", ONE)
+    place(ledger, "a")
+    ledger.confirm("a", "2")
+    with pytest.raises(ValueError, match=r"GPU-of-nobody|want"):
+        ledger.see(pod("a", 3, cards=cards))
+    assert place(ledger, "b") == ("pairs-1", ONE.replace("s-0-0", "s-1-0"))
 
 
 def test_a_node_that_comes_back_still_has_its_pods():
