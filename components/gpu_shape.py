@@ -9,7 +9,8 @@ from components.clusters.outputs import NodePool
 from surge.model import Filter
 from surge.model.capacity import pool_of
 from surge.policy.gpu import Fraction, Pair, Share, Whole, limits, protocol
-from surge.policy.gpu.shapes import PAIR_LABEL
+from surge.policy.gpu.hami import EXCLUSIVE
+from surge.policy.gpu.shapes import CORES, PAIR_LABEL
 
 __all__ = ["UNPRIVILEGED", "GpuPart", "gpu_part"]
 
@@ -68,7 +69,7 @@ def gpu_part(item: Filter, pools: Mapping[str, NodePool]) -> GpuPart:
     home, hami = pools[pool.name], any(each.pool.kind != "whole" for each in pools.values())
     match item.shape:
         case Whole() as whole:
-            return GpuPart(home=home, hami=hami, limits=limits(whole))
+            return GpuPart(home=home, hami=hami, limits=_whole(whole, home))
         case Fraction(share):
             return GpuPart(home=home, hami=hami, limits=limits(share))
         case Pair(trainer, worker, first):
@@ -82,6 +83,12 @@ def gpu_part(item: Filter, pools: Mapping[str, NodePool]) -> GpuPart:
                 mounts=[_mount(read_only=True)],
                 volumes=[{"name": "handover", "empty_dir": {}}],
             )
+
+
+def _whole(whole: Whole, home: NodePool) -> dict[str, str]:
+    """On a card that others share, as HAMi's webhook would write it: all cores, so that nobody does."""
+    exclusive = {} if home.pool.kind == "whole" else {CORES: str(EXCLUSIVE)}
+    return {**limits(whole), **exclusive}
 
 
 def _trainer(item: Filter, share: Share) -> k8s.core.v1.ContainerArgsDict:

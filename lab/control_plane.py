@@ -52,6 +52,11 @@ class ScratchControlPlane:
         return self.directory / "kubeconfig"
 
     @property
+    def hami(self) -> str | None:
+        """The address of an extender that its scheduler shall ask."""
+        return None
+
+    @property
     def server(self) -> str:
         return f"https://127.0.0.1:{self.ports.apiserver}"
 
@@ -75,6 +80,9 @@ class ScratchControlPlane:
             tools, self.ports, hpa_sync_s=hpa_sync_s, hpa_down_window_s=10
         )
         self._start("controller-manager", manager, user="system:kube-controller-manager")
+        write_private(
+            self._folder("scheduler") / "config.json", control_plane.scheduler_configuration(self.hami)
+        )
         self._start("scheduler", control_plane.scheduler(tools, self.ports), user="system:kube-scheduler")
         write_private(
             self._folder("kwok") / "stages.yaml",

@@ -1,5 +1,6 @@
 """A Kubernetes cluster of plain processes on this machine, with simulated GPU nodes."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ class LocalClusterArgs:
 
 
 class LocalCluster(pulumi.ComponentResource):
-    """etcd, API server, controller-manager, scheduler and kwok, each a Process of ours.
+    """etcd, API server, controller-manager, scheduler, kwok and HAMi's stand-in, each a Process of ours.
 
     host: for what else runs on this machine beside the cluster. outputs: as from every cluster.
     """
@@ -70,7 +71,7 @@ class LocalCluster(pulumi.ComponentResource):
         self.apiserver = self._apiserver()
         self.kubeconfig = pki.kubeconfig(pki.user("admin", "admin", groups=["system:masters"]))
         self.kubernetes = kubernetes_provider(name, self.kubeconfig, self._child([self.apiserver]))
-        controllers = [self._controller_manager(), self._scheduler(), self._kwok()]
+        controllers = [self._controller_manager(), self._scheduler(), self._kwok(), self._hami()]
         self.nodes = self._nodes(depends_on=controllers)
         self.outputs = ClusterOutputs(
             name=name,
@@ -146,7 +147,12 @@ class LocalCluster(pulumi.ComponentResource):
         return self.host.process(
             "kube-scheduler",
             control_plane.scheduler(self.host.tools, self.host.ports),
-            files={"kubeconfig": pki.kubeconfig(pki.user("scheduler", "system:kube-scheduler"))},
+            files={
+                "kubeconfig": pki.kubeconfig(pki.user("scheduler", "system:kube-scheduler")),
+                "config.json": control_plane.scheduler_configuration(
+                    f"http://127.0.0.1:{self.host.ports.hami}"
+                ),
+            },
             listens=["scheduler"],
             ready=self._listening("scheduler"),
             opts=self._child([self.apiserver]),
@@ -183,6 +189,31 @@ class LocalCluster(pulumi.ComponentResource):
             },
             listens=["kwok"],
             ready=Ready(http=f"http://127.0.0.1:{self.host.ports.kwok}/healthz"),
+            opts=self._child([self.apiserver, *role]),
+        )
+
+    def _hami(self) -> Process:
+        host = self.host
+        role = cluster_role(
+            f"{self._name}-hami",
+            user="hami",
+            rules=[
+                Rule("", ["pods", "nodes"], ["get", "list", "watch", "patch"]),
+                Rule("", ["pods/binding"], ["create"]),
+            ],
+            opts=self._in_cluster(),
+        )
+        settings = {"kubeconfig": "{dir}/kubeconfig", "port": host.ports.hami}
+        return host.process(
+            "hami",
+            host.module("lab.hami", "--config", "{dir}/config.json"),
+            environment=host.module_environment,
+            files={
+                "config.json": json.dumps(settings, indent=1),
+                "kubeconfig": host.pki.kubeconfig(host.pki.user("hami", "hami")),
+            },
+            listens=["hami"],
+            ready=Ready(http=f"http://127.0.0.1:{host.ports.hami}/readyz"),
             opts=self._child([self.apiserver, *role]),
         )
 

@@ -26,6 +26,7 @@ def _outputs(pool: Pool) -> NodePool:
         pool=pool,
         labels={POOL: pool.name},
         tolerations=() if pool.kind == "whole" else tolerations,
+        scheduler=None if pool.kind == "whole" else protocol.SCHEDULER,
         zoned=True,
     )
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import structlog
 
-from lab.fleet.cluster import ApiError, Cluster, ExpiredError
+from lab.api_server import follow
+from lab.fleet.cluster import Cluster
 from lab.fleet.journal import Journal
 from lab.fleet.kubelet import Kubelet
 from lab.fleet.pod import Pod
 
 __all__ = ["Fleet"]
-
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 3.0
 
 
 class Fleet:
@@ -29,21 +28,8 @@ class Fleet:
         self._log = structlog.get_logger("surge.fleet")
 
     async def run(self) -> None:
-        waited = FIRST_WAIT_S
         try:
-            while True:
-                try:
-                    pods, version = await self._cluster.pods()
-                    self.reconcile(pods)
-                    waited = FIRST_WAIT_S
-                    async for kind, pod in self._cluster.watch(version):
-                        self.see(kind, pod)
-                except ExpiredError:
-                    continue
-                except ApiError as error:
-                    self._log.warning("API server lost", error=str(error), again_in_s=waited)
-                    await asyncio.sleep(waited)
-                    waited = min(2 * waited, LONGEST_WAIT_S)
+            await follow(self._cluster, self._cluster.worker_pods, self.reconcile, self.see)
         finally:
             for task in self._tasks:
                 task.cancel()

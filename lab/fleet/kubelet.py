@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import structlog
 
-from lab.fleet.cluster import ApiError, Cluster
+from lab.api_server import ApiError
+from lab.fleet.cluster import Cluster
 from lab.fleet.journal import Journal
 from lab.fleet.pod import Pod, completed, status
 from worker import Job, Settings, Worker

@@ -5,6 +5,10 @@ which its files are written, and `{root}` for the cluster's directory. No secret
 argument: keys and kubeconfigs are files.
 """
 
+import json
+
+from surge.policy.gpu.protocol import SCHEDULER
+from surge.policy.gpu.shapes import CORES, MEMORY
 from surge.policy.ports import Ports
 
 __all__ = [
@@ -17,6 +21,7 @@ __all__ = [
     "kubeconfig",
     "kwok",
     "scheduler",
+    "scheduler_configuration",
 ]
 
 SERVICE_CIDR = "10.96.0.0/16"
@@ -106,13 +111,43 @@ def controller_manager(tools: str, ports: Ports, *, hpa_sync_s: float, hpa_down_
 
 
 def scheduler(tools: str, ports: Ports) -> list[str]:
+    """Beside it lies config.json, see `scheduler_configuration`."""
     return [
         f"{tools}/kube-scheduler",
-        *_kubeconfigs(),
+        "--config={dir}/config.json",
+        *_kubeconfigs()[1:],
         "--bind-address=127.0.0.1",
         f"--secure-port={ports.scheduler}",
-        "--leader-elect=false",
     ]
+
+
+def scheduler_configuration(hami: str | None) -> str:
+    """A KubeSchedulerConfiguration in JSON. hami: address of HAMi's extender, such as http://127.0.0.1:21020.
+
+    HAMi runs a second kube-scheduler; here it is a second profile of the one. Extenders are common to all
+    profiles and pods of whole cards must not meet HAMi's, so it is asked for pods with a part of a card
+    alone: memory or cores. Cards and slots are counted by both.
+    """
+    configuration: dict[str, object] = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": "kubeconfig"},
+        "leaderElection": {"leaderElect": False},
+    }
+    if hami is not None:
+        configuration["profiles"] = [{"schedulerName": "default-scheduler"}, {"schedulerName": SCHEDULER}]
+        configuration["extenders"] = [
+            {
+                "urlPrefix": hami,
+                "filterVerb": "filter",
+                "bindVerb": "bind",
+                "nodeCacheCapable": True,
+                "weight": 1,
+                "httpTimeout": "30s",
+                "managedResources": [{"name": name, "ignoredByScheduler": True} for name in (MEMORY, CORES)],
+            }
+        ]
+    return json.dumps(configuration, indent=1)
 
 
 def kwok(tools: str, ports: Ports) -> list[str]:

@@ -16,6 +16,7 @@ defaults:
   interactive: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, owner: me}}
 filters:
   whole: {{image: '{IMAGE}', gpus: 2}}
+  alone: {{image: '{IMAGE}', gpu: {{pool: shared}}}}
   part: {{image: '{IMAGE}', gpu: {{memory-mib: 20000, cores: 30}}}}
   pair:
     image: '{IMAGE}'
@@ -58,6 +59,33 @@ def test_whole_gpus_ask_the_device_plugin_and_nobody_else(stack):
     assert "tolerations" not in whole["spec"]
     assert whole["metadata"]["labels"]["hami.io/webhook"] == "ignore"
     assert not [key for key in whole["metadata"]["annotations"] if key.startswith("hami.io/")]
+
+
+def test_a_whole_card_among_parts_is_asked_for_with_all_its_cores(stack):
+    [worker] = template(stack, "alone")["spec"]["containers"]
+    assert asked(worker) == {"nvidia.com/gpu": "1", "nvidia.com/gpucores": "100"}
+
+
+def test_hami_places_what_shares_cards_and_the_clusters_scheduler_all_else(stack):
+    schedulers = {
+        name: template(stack, name)["spec"].get("schedulerName")
+        for name in ("whole", "alone", "part", "pair", "first")
+    }
+    assert schedulers.pop("whole") is None
+    assert set(schedulers.values()) == {"hami-scheduler"}
+    files = stack.named("surge:local:Process", "one-kube-scheduler").inputs["files"]
+    configuration = json.loads(files["value"]["config.json"])
+    assert [each["schedulerName"] for each in configuration["profiles"]] == [
+        "default-scheduler",
+        "hami-scheduler",
+    ]
+    [extender] = configuration["extenders"]
+    managed = {each["name"] for each in extender["managedResources"]}
+    assert "nvidia.com/gpu" not in managed, "pods of whole cards would ask HAMi too"
+    for name in ("alone", "part", "pair", "first"):
+        assert any(managed & asked(each).keys() for each in template(stack, name)["spec"]["containers"])
+    hami = stack.named("surge:local:Process", "one-hami").inputs
+    assert extender["urlPrefix"].endswith(f":{int(hami['ports'][0])}")
 
 
 def test_a_part_of_a_card_states_memory_and_cores(stack):

@@ -1,24 +1,15 @@
 """The verifier of a real cluster, as the engine would be asked for it."""
 
-from collections.abc import Callable
 from typing import Any
 
 import kubernetes_validate
-import pulumi_kubernetes as k8s
 import pytest
 import yaml
 
-from components.verifier import PAIR_ALERTS, Verifier, VerifierArgs
+from components.verifier import PAIR_ALERTS
 from tests.engine.recording import RecordingMonitor, record
-from tests.engine.saturation_program import IMAGE, cluster
-
-
-def program(image: str = IMAGE) -> Callable[[], Verifier]:
-    def run() -> Verifier:
-        namespace = k8s.core.v1.Namespace("surge")
-        return Verifier("one", VerifierArgs(cluster=cluster(), image=image, namespace=namespace, monitors=[]))
-
-    return run
+from tests.engine.saturation_program import IMAGE
+from tests.engine.verifier_program import program
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The objects of the saturation server, and those of its page in docs/, on a real API server: taken strictly.
+"""Objects of the saturation server, the verifier and a page in docs/, on a real API server: taken strictly.
 
 The Prometheus operator's own definitions are not here: its two kinds get a schema of what we write.
 """
@@ -18,6 +18,7 @@ from lab.control_plane import TOOLS, ScratchControlPlane, scratch_control_plane
 from surge.policy import scaling
 from tests.engine.recording import record
 from tests.engine.saturation_program import program
+from tests.engine.verifier_program import program as verifier_program
 
 pytestmark = pytest.mark.local
 
@@ -34,7 +35,8 @@ def manifest(inputs: dict[str, Any]) -> dict[str, Any]:
 
 OBJECTS = [
     manifest(item.inputs)
-    for item in record(program()).resources.values()
+    for recorded in (record(program()), record(verifier_program()))
+    for item in recorded.resources.values()
     if item.token.startswith("kubernetes:")
 ]
 
@@ -71,8 +73,13 @@ def test_no_field_is_unknown_to_the_schema(item):
     kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
-def test_its_pods_meet_the_restricted_standard_that_its_namespace_enforces(plane):
-    template = next(item for item in OBJECTS if item["kind"] == "Deployment")["spec"]["template"]
+@pytest.mark.parametrize("name", ["saturation", "verifier"])
+def test_its_pods_meet_the_restricted_standard_that_its_namespace_enforces(plane, name):
+    [template] = [
+        item["spec"]["template"]
+        for item in OBJECTS
+        if (item["kind"], item["metadata"]["name"]) == ("Deployment", name)
+    ]
     pod = {"apiVersion": "v1", "kind": "Pod", **template}
     pod["metadata"] = {**template["metadata"], "name": "one", "namespace": "surge"}
     kubectl(plane, "create", "--dry-run=server", "-f", "-", stdin=pod)

@@ -16,6 +16,7 @@ from lab.checkout import Checkout, scratch_checkout
 from lab.load import Account, Load, events
 from providers.surge.orphans import marked
 from providers.surge.supervisor import Supervisor
+from surge.policy.gpu.protocol import ALLOCATED, Grant, grants_of
 from surge.stack_outputs import RunningStack, running_stack
 
 pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
@@ -60,6 +61,11 @@ def healthy(checkout: Checkout) -> bool:
     return checkout.surge("status", check=False).returncode == 0
 
 
+def cards_of(pod: client.V1Pod) -> list[tuple[Grant, ...]]:
+    """What each container holds, as HAMi says."""
+    return grants_of(pod.metadata.annotations[ALLOCATED])
+
+
 def accounted(stack: RunningStack, published: set[str]) -> Account:
     """The account of `published` once the last of them is finished."""
 
@@ -101,8 +107,40 @@ def test_a_part_of_a_card_and_a_pair_run_where_nothing_else_may(checkout, stack)
         )
     assert (homes.pop("pairs"), homes.pop("shared")) == ({"avatar"}, {"sticker"})
     assert set(homes) == {"gpu"}
-    [avatar] = [pod for pod in pods if pod.metadata.labels["surge.dev/filter"] == "avatar"]
+    [avatar], [sticker] = (
+        [pod for pod in pods if pod.metadata.labels["surge.dev/filter"] == name]
+        for name in ("avatar", "sticker")
+    )
     assert [each.name for each in avatar.spec.containers] == ["worker", "trainer"]
+    worker, trainer = (grants[0] for grants in cards_of(avatar))
+    assert (worker.card, worker.memory_mib, trainer.memory_mib) == (trainer.card, 16_000, 20_000)
+    assert [len(grants) for grants in cards_of(sticker)] == [1]
+
+
+def test_a_pair_on_two_cards_is_an_alert_until_it_is_none(stack):
+    core = client.CoreV1Api(config.new_client_from_config_dict(json.loads(stack.kubeconfig)))
+    [avatar] = core.list_namespaced_pod("filters", label_selector="surge.dev/filter=avatar").items
+    right = avatar.metadata.annotations[ALLOCATED]
+
+    def say(cards: str) -> None:
+        core.patch_namespaced_pod(
+            avatar.metadata.name, "filters", {"metadata": {"annotations": {ALLOCATED: cards}}}
+        )
+
+    def told() -> list[tuple[str, float]]:
+        with urlopen(f"{stack.endpoints['prometheus']}/api/v1/alerts", timeout=5) as answer:
+            alerts = json.load(answer)["data"]["alerts"]
+        return [
+            (alert["labels"]["filter"], float(alert["value"]))
+            for alert in alerts
+            if alert["labels"]["alertname"] == "PairOnTwoCards"
+        ]
+
+    assert told() == []
+    say(right.replace(cards_of(avatar)[0][0].card, "GPU-pairs-0-7", 1))
+    eventually(lambda: told() == [("avatar", 1)], "the alert")
+    say(right)
+    eventually(lambda: told() == [], "the end of the alert")
 
 
 def test_prometheus_evaluates_every_alert_and_nothing_is_wrong(stack):
