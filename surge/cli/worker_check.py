@@ -69,7 +69,7 @@ def check_worker(
     """
     if job_s is not None and job_s > grace_s:
         raise Refusal(
-            f"a job of {job_s:g} s cannot be done in a grace of {grace_s} s, and clause 10 would look broken.",
+            f"a job of {job_s:g} s cannot be done in a grace of {grace_s} s: clause 10 would look broken.",
             f"Give more: --grace-s {ceil(job_s) + 30}",
         )
     options = Options(
