@@ -179,6 +179,23 @@ def test_a_spike_on_one_pooled_filter_makes_workers_of_its_set_and_the_other_wai
     assert state_of(checkout, "sparkle")["signal"] == "set trinkets"
 
 
+def test_work_that_outlasts_a_drain_is_done_by_jobs_that_end(checkout, stack):
+    assert state_of(checkout, "film-reels")["hpa"] == "at rest"
+    with Load(stack.access["publisher_url"], "film-reels", 2) as load:
+        eventually(lambda: len(load.published) >= 4, "four reels published")
+    account = accounted(stack, load.published)
+    assert set(account.finished.values()) == {1}
+    batch = client.BatchV1Api(config.new_client_from_config_dict(json.loads(stack.kubeconfig)))
+
+    def made() -> list[Any]:
+        return [job.status for job in batch.list_namespaced_job("filters").items]
+
+    eventually(lambda: all(status.succeeded for status in made()), "every Job succeeded", 240)
+    assert made()
+    assert not any(status.failed for status in made())
+    assert healthy(checkout)
+
+
 def test_a_filter_is_released_by_one_entry_and_nothing_that_runs_is_restarted(checkout):
     before = checkout.status()["processes"]
     catalogue = checkout.root / "filters.yaml"
