@@ -19,17 +19,22 @@ class _Book:
 
     A consumer that left first was in the count; one that came last is there now. So neither the order
     in which events come nor how often each comes changes the sum.
+
+    begun: the queue began without consumers and was not counted since. Whoever leaves it without having
+    come was a consumer of the queue of the same name before.
     """
 
     live: int | None = None
     moves: int = 0
     fates: dict[str, dict[str, tuple[_Event, _Event]]] = field(default_factory=dict)
+    begun: bool = False
 
     def take(self, channel: str, tag: str, event: _Event) -> None:
         fates = self.fates.setdefault(channel, {})
         before = fates.get(tag)
+        first = (-inf, False) if self.begun else event
         fates[tag] = after = (
-            (event, event) if before is None else (min(before[0], event), max(before[1], event))
+            (first, event) if before is None else (min(before[0], event), max(before[1], event))
         )
         self.moves += 1
         if self.live is not None:
@@ -47,6 +52,7 @@ class _Book:
         }
         self.fates = {channel: fates for channel, fates in kept.items() if fates}
         self.live = count
+        self.begun = False
 
 
 class ConsumerLedger:
@@ -90,7 +96,7 @@ class ConsumerLedger:
         """It has no consumers, and one of the same name begins with none."""
         book = self._books.get(queue)
         if book is not None:
-            self._books[queue] = _Book(None if book.live is None else 0, book.moves + 1)
+            self._books[queue] = _Book(None if book.live is None else 0, book.moves + 1, begun=True)
 
     def resync(self, queue: str, count: int) -> None:
         """Believe `count`, of a passive declare; what events had said otherwise is drift."""

@@ -142,6 +142,20 @@ def test_a_deleted_queue_has_none_and_one_of_its_name_begins_with_none():
     assert ledger.live(QUEUE) == 1
 
 
+@given(st.permutations([*(("left", each) for each in COUNTED), ("came", ("c", "t")), ("came", ("c", "u"))]))
+def test_who_leaves_a_deleted_queue_late_is_not_taken_off_the_new_one(order):
+    ledger = seeded()
+    ledger.queue_deleted(QUEUE)
+    for number, (what, consumer) in enumerate(order):
+        take = ledger.created if what == "came" else ledger.deleted
+        take(QUEUE, *consumer, number)
+    assert ledger.live(QUEUE) == 2
+    ledger.deleted(QUEUE, "c", "t", 99)
+    assert ledger.live(QUEUE) == 1
+    ledger.resync(QUEUE, 1)
+    assert ledger.drift == 0
+
+
 def test_consumers_that_left_untold_are_not_kept_for_ever():
     ledger = seeded(0)
     for number in range(100):
