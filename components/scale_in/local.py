@@ -63,7 +63,9 @@ class LocalScaleIn(pulumi.ComponentResource):
                     metrics_port=host.ports.scale_in,
                 ),
                 "kubeconfig": host.pki.kubeconfig(host.pki.user(USER, USER)),
-                "credentials": broker.passwords[USER].apply(lambda password: f"{USER}:{password}\n"),
+                "credentials": broker.passwords[USER].apply(
+                    lambda password: f"{broker.users[USER]}:{password}\n"
+                ),
             },
             listens=["scale_in"],
             ready=Ready(http=f"http://127.0.0.1:{host.ports.scale_in}/metrics"),

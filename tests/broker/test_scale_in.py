@@ -15,13 +15,13 @@ from surge.policy.topology import VHOST, users
 pytestmark = pytest.mark.broker
 
 BASE_PORT = 23_660
-USER, PASSWORD = "scale-in", "read-the-channels"
+USER, PASSWORD = "scale-in.one", "read-the-channels"
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory) -> Iterator[ScratchBroker]:
     with ScratchBroker(tmp_path_factory.mktemp("broker"), BASE_PORT) as running:
-        [user] = users({USER: PASSWORD})
+        [user] = users({"scale-in": PASSWORD}, "one")
         running.control("add_user", USER, PASSWORD)
         running.control("set_user_tags", USER, *user["tags"])
         running.control("set_permissions", "-p", VHOST, USER, *user["permissions"].values())

@@ -143,7 +143,9 @@ def test_idle_workers_are_marked_but_for_filters_too_fast_for_it_and_those_that_
 ):
     [process] = marking({"scale-in": {"leave": ["clay"]}}, catalogue, root)
     files = process.inputs["files"]
-    left = json.loads(files.get("value", files)["config.json"])["leave"]
+    files = files.get("value", files)
+    left = json.loads(files["config.json"])["leave"]
+    assert files["credentials"].startswith("scale-in.one:")
     assert "clay" in left
     assert {"sketch", "ghibli"} & set(left) == {"sketch"}
 

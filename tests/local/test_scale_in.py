@@ -26,6 +26,7 @@ def check(running: Tide, times: int) -> None:
     shown = {name: {key: of[key] for key in SHOWN} for name, of in report["filters"].items()}
     print(shown, "patches:", report["patches"])
     assert not report["interrupted"]
+    assert report["patches"] > 0
     assert priced["published"] == plain["published"] > 250 * times
     for of in (priced, plain):
         assert (of["finished"], of["lost"]) == (of["published"], 0)
