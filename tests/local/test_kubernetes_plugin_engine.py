@@ -317,12 +317,12 @@ def test_a_killed_update_that_had_saved_nothing_is_gone_on_with(stack, plane):
     """As for a shard: its state is saved at the end, and its objects are found again by their names."""
     ours = {"pulumi.com/patchFieldManager": "surge"}
 
-    def program(data, *, stuck):
+    def program(labels, *, stuck):
         provider = k8s.Provider("adopting", kubeconfig=plane.kubeconfig, upsert_existing_objects=True)
         options = pulumi.ResourceOptions(provider=provider)
         for number in range(5):
-            metadata = {"name": f"kept-{number}", "annotations": ours}
-            k8s.core.v1.ConfigMap(f"kept-{number}", metadata=metadata, data=data, opts=options)
+            metadata = {"name": f"kept-{number}", "annotations": ours, "labels": labels}
+            k8s.core.v1.ConfigMap(f"kept-{number}", metadata=metadata, opts=options)
         if stuck:
             k8s.core.v1.PersistentVolumeClaim(
                 "stuck",
@@ -348,7 +348,7 @@ def test_a_killed_update_that_had_saved_nothing_is_gone_on_with(stack, plane):
     stack.program(lambda _: program({"a": "1"}, stuck=False))
     assert stack.up()["update"] == 5
     # Had the killed update left a manager of its own, "b" would still be its.
-    assert kubectl(plane, "get", "configmap", "kept-0", "-o", "jsonpath={.data}") == '{"a":"1"}'
+    assert kubectl(plane, "get", "configmap", "kept-0", "-o", "jsonpath={.metadata.labels}") == '{"a":"1"}'
     kubectl(plane, "delete", "pvc", "stuck", "--wait=false")
 
 

@@ -21,17 +21,17 @@ SETTINGS: Mapping[str, Any] = {
     "time-factor": 1,
     "cluster": {
         "name": "bench",
-        "nodes": 90,
-        "gpus-per-node": 8,
+        "nodes": 45,
+        "gpus-per-node": 16,
         "pools": {
-            "shared": {"kind": "shared", "nodes": 20},
-            "pairs": {"kind": "pairs", "nodes": 20, "slots": 4},
+            "shared": {"kind": "shared", "nodes": 10, "gpus-per-node": 16},
+            "pairs": {"kind": "pairs", "nodes": 10, "gpus-per-node": 16, "slots": 4},
         },
     },
 }
 DEFAULTS: Mapping[str, Any] = {
     "interactive": {"longest-job-s": 60, "owner": "effects"},
-    "batch": {"slo-s": 3_600, "drain-s": 900, "longest-job-s": 600, "owner": "archive"},
+    "batch": {"slo-s": 3_600, "drain-s": 900, "longest-job-s": 300, "owner": "archive"},
     "scale-to-zero": {"min": 0, "slo-s": 180, "longest-job-s": 300, "owner": "effects-lab"},
 }
 CLASSES = {"scale-to-zero": 75, "interactive": 17, "batch": 8}
