@@ -26,6 +26,7 @@ __all__ = [
     "create_stack",
     "engine_environment",
     "pulumi_command",
+    "saves_at_the_end",
     "shell_exports",
     "stack_environment",
 ]
@@ -36,6 +37,9 @@ PLUGINS = ("pulumi-resource-kubernetes", "pulumi-resource-random")
 TOLD = ("surge:shards", "surge:shard")
 # Nothing else of the user's environment has to be said again in a shell.
 EXPORTED = ("PATH", "PULUMI_")
+# Most operations wait, for workers to be warm: the engine's default, four a core, would have 300 of them
+# take turns. As many as the kubernetes plugin keeps connections.
+PARALLEL = "64"
 
 
 class EngineError(Exception):
@@ -55,8 +59,8 @@ def engine_environment(
     chosen = _paths(root, engine, given)
     chosen |= {"PULUMI_SKIP_UPDATE_CHECK": "true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"}
     if engine == "bundled":
-        chosen["PULUMI_HOME"] = str(root / ".tools" / "pulumi-home")
-    merged = {**given, **chosen}
+        chosen["PULUMI_HOME"] = str(_home(root))
+    merged = {"PULUMI_PARALLEL": PARALLEL, **given, **chosen}
     merged.pop("PULUMI_IGNORE_AMBIENT_PLUGINS", None)  # our own plugins are on PATH
     if not given.get("PULUMI_BACKEND_URL") and not (engine == "official" and _logged_in(given)):
         (root / ".surge" / "state").mkdir(parents=True, exist_ok=True)
@@ -77,7 +81,8 @@ def stack_environment(
     """Return the environment for operations on one stack; copies its settings, and keeps its salt.
 
     settings_of: the stack whose settings file it is, for a shard that has none of its own. told: what the
-    program is told beside the settings, as `surge:<key>`; None keeps what it was told last.
+    program is told beside the settings, as `surge:<key>`; None keeps what it was told last. A shard saves
+    its state at the end.
     """
     copy = root / ".surge" / f"Pulumi.{stack}.yaml"
     settings = yaml.safe_load((root / f"Pulumi.{settings_of or stack}.yaml").read_text()) or {}
@@ -90,7 +95,16 @@ def stack_environment(
         settings["config"] = {**(settings.get("config") or {}), **now}
     copy.parent.mkdir(exist_ok=True)
     _write_private(copy, yaml.safe_dump(settings, sort_keys=False))
-    return {**environment, "PULUMI_OPTION_CONFIG_FILE": str(copy)}
+    found = {**environment, "PULUMI_OPTION_CONFIG_FILE": str(copy)}
+    return found if settings_of in {None, stack} else saves_at_the_end(found)
+
+
+def saves_at_the_end(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a stack whose state is written once, and not at each step.
+
+    Only where a killed update loses nothing: see docs/adr/0011-shard-state.md.
+    """
+    return {**environment, "PULUMI_SKIP_CHECKPOINTS": "true"}
 
 
 def create_stack(root: Path, stack: str, environment: Mapping[str, str]) -> None:
@@ -169,6 +183,19 @@ def _paths(root: Path, engine: str, given: Mapping[str, str]) -> dict[str, str]:
     if engine == "bundled":
         own += [root / "toolchain" / "engine" / "bin", root / ".tools" / "bin"]
     return {"PATH": os.pathsep.join([*map(str, own), _foreign_path(root, given)])}
+
+
+def _home(root: Path) -> Path:
+    """The bundled engine's folder. A file where its logs would go keeps it from writing any.
+
+    They are every property of every resource, as encrypted JSON: two fifths of the time of an update
+    without changes. `pulumi --logtostderr -v=9` still tells all.
+    """
+    home = root / ".tools" / "pulumi-home"
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "logs").exists():
+        (home / "logs").touch()
+    return home
 
 
 def _logged_in(given: Mapping[str, str]) -> bool:

@@ -41,6 +41,8 @@ class FilterService(pulumi.ComponentResource):
             "name": name,
             "namespace": args.shared.namespace,
             "labels": labels_of(args.filter),
+            # One owner of its fields, whichever update wrote them: a killed one leaves none of its own.
+            "annotations": {"pulumi.com/patchFieldManager": "surge"},
         }
         template = pod_template(args.filter, args.shared)
         if args.filter.runs_as_jobs:

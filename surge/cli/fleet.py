@@ -25,7 +25,7 @@ __all__ = ["register"]
 PARALLEL = min(8, os.cpu_count() or 1)
 STATUS_COLUMNS = ("stack", "filters", "to do")
 
-Every = Annotated[bool, typer.Option("--all", help="Also the shards whose filters are unchanged.")]
+Every = Annotated[bool, typer.Option("--all", help="Also what is unchanged: the stack itself, shards.")]
 Parallel = Annotated[
     int, typer.Option("--parallel", min=1, help="Shards at work at a time; each takes a core and 300 MB.")
 ]
@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 def up(
     stack: StackName = "local", every: Every = False, parallel: Parallel = PARALLEL, json: Json = False
 ) -> None:
-    """Build or update a fleet: first the stack itself, then the shards whose filters have changed.
+    """Build or update a fleet: first the stack itself, if it changes, then the shards that do.
 
     A shard that fails stops no other. Ctrl-C ends all of them cleanly; the same command goes on from there.
     """
@@ -97,8 +97,8 @@ def _preview(work: Session) -> None:
 
 def _run(job: FleetJob, work: Work, *, every: bool, parallel: int) -> list[Run]:
     with job.interrupts.taken():
-        base = job.base(work)
-        if base.state != "done":
+        base = job.base(work, every=every)
+        if base.state not in {"done", "current"}:
             return [base, *job.not_begun()]
         return [base, *job.shards(work, every=every, parallel=parallel)]
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from surge.cli.console import errors
 from surge.cli.display import Display
+from surge.cli.fleet_base import base_digest, is_current, remember
 from surge.cli.fleet_display import Board
 from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, shards_for
 from surge.cli.fleet_runs import Run, run_all, turn
@@ -28,7 +29,8 @@ OPENING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class FleetJob:
-    """count: shards of the fleet. again: the command that goes on where this one stopped."""
+    """count: shards of the fleet. again: the command that goes on where this one stopped. changes: whether
+    it brings the stacks to what the files say, and does not only look."""
 
     root: Path
     stack: str
@@ -38,6 +40,7 @@ class FleetJob:
     count: int
     again: str
     quiet: bool
+    changes: bool
     interrupts: Interrupts = field(default_factory=lambda: Interrupts(say_interrupted))
 
     @classmethod
@@ -56,13 +59,20 @@ class FleetJob:
             count=shards_for(state, settings, catalogue),
             again=f"surge fleet {verb} {stack}",
             quiet=quiet,
+            changes=verb == "up",
         )
 
-    def base(self, work: Work) -> Run:
-        """Do `work` on the fleet's own stack, and return how it went."""
+    def base(self, work: Work, *, every: bool) -> Run:
+        """Do `work` on the fleet's own stack unless it is current, and return how it went."""
         display = Display(errors, f"{self.again}: the stack itself", quiet=self.quiet)
         run = Run(self.stack, len(self._here) if self.count == 1 else 0, display)
+        digest = base_digest(self.root, self.settings, self.catalogue, self.count)
+        if self.count > 1 and not every and is_current(self.root, self.stack, digest):
+            run.state = "current"
+            return run
         turn(run, lambda it: work(self._open(it, {"shards": self.count})), self.interrupts)
+        if run.state == "done" and self.changes:
+            remember(self.root, self.stack, digest)
         return run
 
     def parts(self) -> list[Part]:

@@ -2,9 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pulumi
 import pulumi_kubernetes as k8s
@@ -307,6 +311,65 @@ def test_ignored_changes_leave_the_replicas_to_the_autoscaler(stack, plane):
     )
     assert stack.up() == {"same": 2, "update": 1}
     assert kubectl(plane, "get", "deployment", "scaled", "-o", "jsonpath={.spec.replicas}") == "3"
+
+
+def test_a_killed_update_that_had_saved_nothing_is_gone_on_with(stack, plane):
+    """As for a shard: its state is saved at the end, and its objects are found again by their names."""
+    ours = {"pulumi.com/patchFieldManager": "surge"}
+
+    def program(labels, *, stuck):
+        provider = k8s.Provider("adopting", kubeconfig=plane.kubeconfig, upsert_existing_objects=True)
+        options = pulumi.ResourceOptions(provider=provider)
+        for number in range(5):
+            metadata = {"name": f"kept-{number}", "annotations": ours, "labels": labels}
+            k8s.core.v1.ConfigMap(f"kept-{number}", metadata=metadata, opts=options)
+        if stuck:
+            k8s.core.v1.PersistentVolumeClaim(
+                "stuck",
+                metadata={"name": "stuck", "annotations": ours},
+                spec={"access_modes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                opts=options,
+            )
+
+    stack.stack.workspace.env_vars["PULUMI_SKIP_CHECKPOINTS"] = "true"
+    stack.program(lambda _: program({"a": "1", "b": "2"}, stuck=True))
+    update = Thread(target=in_vain, args=(stack,))
+    update.start()
+    wait_for(lambda: "stuck" in kubectl(plane, "get", "pvc,configmap", "-o", "name"))
+    wait_for(lambda: kubectl(plane, "get", "configmap", "-o", "name").count("kept-") == 5)
+    [engine] = [pid for pid in children() if b"\0up\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(engine, signal.SIGKILL)
+    update.join()
+    stack.stack.cancel()
+    assert "kept-0" not in stack.state()
+
+    stack.program(lambda _: program({"a": "1", "b": "2"}, stuck=False))
+    assert stack.up()["create"] == 8
+    stack.program(lambda _: program({"a": "1"}, stuck=False))
+    assert stack.up()["update"] == 5
+    # Had the killed update left a manager of its own, "b" would still be its.
+    assert kubectl(plane, "get", "configmap", "kept-0", "-o", "jsonpath={.metadata.labels}") == '{"a":"1"}'
+    kubectl(plane, "delete", "pvc", "stuck", "--wait=false")
+
+
+def in_vain(stack):
+    with pytest.raises(automation.CommandError):
+        stack.up()
+
+
+def children():
+    """Process ids."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(stat.parent.name)
+
+
+def wait_for(check):
+    end = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.2)
 
 
 def test_two_hundred_objects_come_up_and_stay_the_same(stack):

@@ -96,3 +96,24 @@ def test_the_copy_of_a_stack_file_follows_the_settings_and_keeps_its_salt(root: 
     stack_environment(root, "local", {})
     assert yaml.safe_load(copy.read_text()) == {"config": {"a": 2}, "encryptionsalt": "salt"}
     assert "encryptionsalt" not in committed.read_text()
+
+
+def test_a_shard_saves_its_state_at_the_end_and_a_stack_of_its_own_at_each_step(root: Path) -> None:
+    (root / "Pulumi.local.yaml").write_text("config: {}")
+    shard = stack_environment(root, "local-shard-00", {}, settings_of="local", told={})
+    assert shard["PULUMI_SKIP_CHECKPOINTS"] == "true"
+    assert "PULUMI_SKIP_CHECKPOINTS" not in stack_environment(root, "local", {}, settings_of="local", told={})
+
+
+def test_the_users_number_of_operations_side_by_side_is_kept(root: Path, user: dict[str, str]) -> None:
+    assert int(engine_environment(root, None, user)["PULUMI_PARALLEL"]) > 8
+    assert engine_environment(root, None, user | {"PULUMI_PARALLEL": "2"})["PULUMI_PARALLEL"] == "2"
+
+
+def test_the_bundled_engine_writes_no_logs_but_those_of_before_stay(root: Path, user: dict[str, str]) -> None:
+    logs = Path(engine_environment(root, None, user)["PULUMI_HOME"]) / "logs"
+    assert logs.is_file()
+    logs.unlink()
+    logs.mkdir()
+    engine_environment(root, None, user)
+    assert logs.is_dir()

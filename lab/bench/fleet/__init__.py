@@ -1,10 +1,10 @@
-"""What a fleet costs: 1,200 filters as a catalogue, on mocks and under the HPA; 300 workers under load."""
+"""What a fleet costs: 1,200 filters as a catalogue, on mocks, under the HPA, on a real stack; 300 workers."""
 
 from lab.bench import Row
-from lab.bench.fleet import hpa, loading, mocks, workers
+from lab.bench.fleet import hpa, loading, mocks, updates, workers
 
 __all__ = ["run"]
 
 
 def run() -> list[Row]:
-    return [*loading.rows(), *mocks.rows(), *hpa.rows(), *workers.rows()]
+    return [*loading.rows(), *mocks.rows(), *workers.rows(), *hpa.rows(), *updates.rows()]

@@ -1,6 +1,6 @@
 """A catalogue the size of the case study's: 1,200 filters on some 1,000 GPUs, the same at every call.
 
-Three quarters are seldom used and rest at zero; a sixth are interactive, the rest are batches as Jobs. Of
+Three quarters are seldom used and rest at zero; a sixth are interactive, the rest are batches. Of
 those on GPUs of their own some need two cards or eight; others take part of a card, or a pair of
 containers on one. What a filter looks like follows from its name alone.
 """
@@ -21,18 +21,17 @@ SETTINGS: Mapping[str, Any] = {
     "time-factor": 1,
     "cluster": {
         "name": "bench",
-        "nodes": 90,
-        "gpus-per-node": 8,
+        "nodes": 45,
+        "gpus-per-node": 16,
         "pools": {
-            "shared": {"kind": "shared", "nodes": 20},
-            "pairs": {"kind": "pairs", "nodes": 20, "slots": 4},
+            "shared": {"kind": "shared", "nodes": 10, "gpus-per-node": 16},
+            "pairs": {"kind": "pairs", "nodes": 10, "gpus-per-node": 16, "slots": 4},
         },
     },
 }
 DEFAULTS: Mapping[str, Any] = {
     "interactive": {"longest-job-s": 60, "owner": "effects"},
-    # Jobs of up to ten minutes outlast a drain: they run as Jobs.
-    "batch": {"min": 0, "slo-s": 3_600, "drain-s": 900, "longest-job-s": 600, "owner": "archive"},
+    "batch": {"slo-s": 3_600, "drain-s": 900, "longest-job-s": 300, "owner": "archive"},
     "scale-to-zero": {"min": 0, "slo-s": 180, "longest-job-s": 300, "owner": "effects-lab"},
 }
 CLASSES = {"scale-to-zero": 75, "interactive": 17, "batch": 8}
@@ -70,7 +69,7 @@ def _entry(number: int) -> tuple[str, dict[str, Any]]:
     }
     if kind != "interactive":
         entry["class"] = kind
-    if kind == "interactive":
+    if kind != "scale-to-zero":
         entry["min"] = 1
     if kind == "interactive" and chance.random() < 0.2:
         entry |= {"signal": "ratio", "target": 0.7}

@@ -1,4 +1,4 @@
-"""How often the HPA really looks at each of 1,200 filters, by its workers and its right to ask.
+"""How often the HPA really looks at each of 1,200 filters: with our number of workers, and the default.
 
 The real controller-manager with nothing but its HPA controller, on a real API server; a metric server
 of our own that answers after ANSWER_S and notes who was asked for when. The figure is the time
@@ -38,6 +38,7 @@ ANSWER_S = 0.1
 # One period until all have been looked at, then three of them.
 SETTLE_S, WATCHED_S = 20.0, 45.0
 CLIENTS = 16
+DEFAULT_WORKERS = 5
 
 
 def rows() -> list[Row]:
@@ -51,15 +52,8 @@ def rows() -> list[Row]:
                 time.sleep(WATCHED_S)
                 return _p99(looks, WATCHED_S)
 
-        ours = p99()
-        default = p99("--concurrent-horizontal-pod-autoscaler-syncs=5")
-        stock = p99(
-            "--concurrent-horizontal-pod-autoscaler-syncs=5", "--kube-api-qps=20", "--kube-api-burst=30"
-        )
-    return [
-        Row(name="hpa_sync_p99_s", unit="s", ours=ours, peer=default, runs=[ours]),
-        Row(name="hpa_sync_p99_stock_limits_s", unit="s", ours=ours, peer=stock, runs=[ours]),
-    ]
+        ours, default = p99(), p99(f"--concurrent-horizontal-pod-autoscaler-syncs={DEFAULT_WORKERS}")
+    return [Row(name="hpa_sync_p99_s", unit="s", ours=ours, peer=default, runs=[ours])]
 
 
 class _Autoscaled(ScratchControlPlane):
@@ -121,6 +115,11 @@ class _Autoscaled(ScratchControlPlane):
             self._until(lambda: b"resources" in self.get(EXTERNAL), "apiserver")
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a controller-manager that ends hangs up in the middle of its questions."""
+
+
 @contextmanager
 def _metric_server(plane: _Autoscaled) -> Iterator[dict[str, list[float]]]:
     """Serve the same value for every filter; yields the times of the questions, by filter."""
@@ -152,7 +151,7 @@ def _metric_server(plane: _Autoscaled) -> Iterator[dict[str, list[float]]]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class's name
             """Nothing: 80 lines a second."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", plane.metrics_port), Answers)
+    server = _Server(("127.0.0.1", plane.metrics_port), Answers)
     certificate, key = plane.serving
     files = plane.directory / "metrics.pem"
     write_private(files, certificate + key)
@@ -169,7 +168,8 @@ def _metric_server(plane: _Autoscaled) -> Iterator[dict[str, list[float]]]:
 
 
 def _p99(looks: dict[str, list[float]], watched_s: float) -> float:
-    """Of the times between two looks; a filter that was looked at less than twice waited for all of it."""
+    """Of the times between two looks; a filter that was looked at less than twice waited for all of it, so
+    no figure is above `watched_s`."""
     waits = [after - before for times in looks.values() for before, after in pairwise(times)]
     waits += [watched_s] * (COUNT - sum(len(times) > 1 for times in looks.values()))
     return round(statistics.quantiles(waits, n=100)[98], 2)
