@@ -50,6 +50,8 @@ def ready_venv(root: Path, *, dev: bool) -> bool:
         shutil.rmtree(aside, ignore_errors=True)
         return False
     name = "requirements-dev.txt" if dev else "requirements.txt"
+    # Not by way of the old venv, which make puts first in PATH: it steps aside.
+    python = os.path.realpath(sys.executable)
     # A venv cannot be moved (its scripts hold its path): the old one steps aside and comes back on failure.
     tools.mkdir(exist_ok=True)
     if aside.exists():
@@ -58,7 +60,7 @@ def ready_venv(root: Path, *, dev: bool) -> bool:
     if venv.exists():
         venv.rename(aside)
     try:
-        _run([sys.executable, "-m", "venv", str(venv)])
+        _run([python, "-m", "venv", str(venv)])
         pip = [str(venv / "bin/python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
         _run([*pip, "--require-hashes", "-r", str(root / name)])
         stamp.write_text(wanted[name] + "\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import bootstrap
-from toolchain.build import MODULES, OWN_GO, BuildError, build, find_go, module_hash
+from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go, module_hash
 from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
@@ -180,3 +180,22 @@ def test_a_venv_with_more_is_kept(tmp_path: Path) -> None:
     (tmp_path / ".tools/venv/surge-requirements").write_text(digest)
     assert not bootstrap.ready_venv(tmp_path, dev=False)
     assert not bootstrap.ready_venv(tmp_path, dev=True)
+
+
+def test_a_venv_of_other_requirements_is_made_anew_by_its_own_python(tmp_path):
+    """As make does it: the venv's python is the first in PATH."""
+    for name in ("requirements-dev.txt", "requirements.txt"):
+        (tmp_path / name).write_text(f"# {name}\n")
+    code = "import sys; from pathlib import Path; from toolchain import bootstrap\n"
+    code += "print(bootstrap.ready_venv(Path(sys.argv[1]), dev=False))"
+    own = tmp_path / ".tools" / "venv" / "bin" / "python3"
+
+    def ready(python: str) -> str:
+        command = [python, "-c", code, str(tmp_path)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+
+    assert ready(sys.executable) == "True\n"
+    assert ready(str(own)) == "False\n"
+    (tmp_path / "requirements.txt").write_text("# newer\n")
+    assert ready(str(own)) == "True\n"
+    assert ready(str(own)) == "False\n"
