@@ -27,9 +27,11 @@ def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
         for item in services(catalogue.filters)
         if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
     ]
-    filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
+    made = filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
     pulumi.export("filters", [item.name for item in filters])
-    pulumi.export("digest", shard.digest)
+    # Of objects that could not be made there is no id, and then no digest: the next update goes on.
+    ids = [each.id for service in made.values() for each in service.made]
+    pulumi.export("digest", pulumi.Output.all(*ids).apply(lambda _: shard.digest))
 
 
 def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:

@@ -30,6 +30,8 @@ class FilterService(pulumi.ComponentResource):
     Replicas belong to the HPA, and no update touches them: it would reset a fleet in the middle of a
     spike. Only a filter that rests at zero says so when it is made: without a word a Deployment starts
     one worker, and 900 such filters would ask for 900 GPUs on their first day.
+
+    made: its objects on the cluster.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class FilterService(pulumi.ComponentResource):
             "annotations": {"pulumi.com/patchFieldManager": "surge"},
         }
         template = pod_template(args.filter, args.shared)
+        self.made: list[pulumi.CustomResource] = []
         if args.filter.runs_as_jobs:
             self._scaled("ScaledJob", scaled_job(args.filter, args.shared, template))
         else:
@@ -54,7 +57,7 @@ class FilterService(pulumi.ComponentResource):
 
     def _deployment(self, template: k8s.core.v1.PodTemplateSpecArgsDict) -> None:
         name = self._args.filter.name
-        k8s.apps.v1.Deployment(
+        workers = k8s.apps.v1.Deployment(
             name,
             metadata=self._metadata,
             spec={
@@ -70,9 +73,10 @@ class FilterService(pulumi.ComponentResource):
                 self._child(), pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
             ),
         )
+        self.made.append(workers)
 
     def _scaled(self, kind: str, spec: dict[str, Any]) -> None:
-        k8s.apiextensions.CustomResource(
+        scaling = k8s.apiextensions.CustomResource(
             self._args.filter.name,
             api_version="keda.sh/v1alpha1",
             kind=kind,
@@ -80,6 +84,7 @@ class FilterService(pulumi.ComponentResource):
             spec=spec,
             opts=self._child(),
         )
+        self.made.append(scaling)
 
     def _child(self) -> pulumi.ResourceOptions:
         return self._args.shared.cluster.child_of(self, self._args.depends_on)
