@@ -7,6 +7,7 @@ import pulumi_kubernetes as k8s
 from components.filter_service.model import MODEL, ModelPart, model_part
 from components.filter_service.placement import labels_of, placed, pod_labels
 from components.filter_service.shared import Shared
+from components.filter_service.shared_folder import SharedFolder, shared_folder
 from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
 from surge.model import Filter, WorkerSet
 from surge.policy.jobs import shift_s
@@ -30,15 +31,17 @@ def pod_template(item: Filter, shared: Shared) -> k8s.core.v1.PodTemplateSpecArg
 
 def _pod(item: Filter, shared: Shared, gpu: GpuPart) -> k8s.core.v1.PodSpecArgsDict:
     model = model_part(item.model, shared.workers.models)
+    folder = shared_folder(item, shared.workers.shared_claim)
     spec: k8s.core.v1.PodSpecArgsDict = {
         "termination_grace_period_seconds": shared.grace_s(item),
         "automount_service_account_token": False,
         "security_context": {"run_as_non_root": True, "seccomp_profile": {"type": "RuntimeDefault"}},
-        "containers": [_worker(item, shared, gpu, model), *model.shown_to(gpu.beside)],
+        "containers": [_worker(item, shared, gpu, model, folder), *model.shown_to(gpu.beside)],
         "volumes": [
             {"name": "broker", "secret": {"secret_name": shared.broker_secret, "default_mode": 0o440}},
             *gpu.volumes,
             *model.volumes,
+            *folder.volumes,
         ],
     }
     if before := [*model.before, *model.shown_to(gpu.before)]:
@@ -65,7 +68,9 @@ def _members(item: Filter) -> Sequence[Filter]:
     return item.members if isinstance(item, WorkerSet) else ()
 
 
-def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s.core.v1.ContainerArgsDict:
+def _worker(
+    item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart, folder: SharedFolder
+) -> k8s.core.v1.ContainerArgsDict:
     members = [f"{each.name}={each.queue}" for each in _members(item)]
     environment = {
         "SURGE_FILTER": item.name,
@@ -77,6 +82,7 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s
         "SURGE_LONGEST_JOB_S": str(shared.scale.whole(item.longest_job_s)),
         "SURGE_AMQP_URL_FILE": "/etc/surge/broker/url",
         **({"SURGE_MODEL": MODEL} if model.mounts else {}),
+        **folder.environment,
         **({"SURGE_SHIFT_S": str(shared.scale.whole(shift_s(item.warmup_s)))} if item.runs_as_jobs else {}),
     }
     return {
@@ -98,5 +104,6 @@ def _worker(item: Filter, shared: Shared, gpu: GpuPart, model: ModelPart) -> k8s
             {"name": "broker", "mount_path": "/etc/surge/broker", "read_only": True},
             *gpu.mounts,
             *model.mounts,
+            *folder.mounts,
         ],
     }

@@ -64,9 +64,12 @@ class Workers(Strict):
     pull_secrets: Secrets in the filters' namespace, for registries that ask who pulls.
     pod_group: a label for which HAMi tries again after 0.1 s instead of 2 s when another pod holds its
     node's lock.
+    shared_claim: PersistentVolumeClaim in the filters' namespace, of a volume that many nodes write, for
+    checkpoints and records of batch work; each filter sees its own folder of it.
     """
 
     runtime_class: DnsLabel | None = None
     pull_secrets: list[DnsLabel] = Field(default_factory=list)
     pod_group: bool = True
+    shared_claim: DnsLabel | None = None
     models: Models = Models()

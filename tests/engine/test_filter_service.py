@@ -102,6 +102,18 @@ def test_a_filter_adds_two_objects_and_all_else_is_there_once(filters):
     assert all_of_them - few == 2 * (len(filters) - 1) - jobs + kinds
 
 
+def test_batch_work_has_its_own_folder_of_the_shared_claim_and_nobody_else_sees_it(filters):
+    stack = record(fleet(filters, settings(workers={"models": MODELS, "shared-claim": "checkpoints"})))
+    for item in filters:
+        spec = template(stack, item)["spec"]
+        claims = [each.get("persistentVolumeClaim", {}).get("claimName") for each in spec["volumes"]]
+        assert ("checkpoints" in claims) == (item.service_class == "batch"), item.name
+    [night] = pod(stack, "night")["containers"]
+    assert {"name": "SURGE_SHARED", "value": "/var/surge/shared"} in night["env"]
+    [mount] = [each for each in night["volumeMounts"] if each["name"] == "shared"]
+    assert (mount["mountPath"], mount["subPath"]) == ("/var/surge/shared/night", "night")
+
+
 def test_a_class_has_one_budget_for_all_its_workers(stack, filters):
     budgets = {item.inputs["metadata"]["name"]: item.inputs["spec"] for item in budgets_of(stack)}
     assert set(budgets) == {item.service_class for item in filters}

@@ -28,6 +28,7 @@ SETTINGS = stack_settings(
     workers={
         "runtime-class": "nvidia",
         "pull-secrets": ["ours"],
+        "shared-claim": "checkpoints",
         "models": {
             "shares": {"models": {"server": "nas.example", "path": "/export"}, "theirs": {"claim": "theirs"}},
             "puller": {"image": IMAGE, "secret": "bucket"},
