@@ -6,7 +6,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/pycache
 STAGES = for stage in $(1); do start=$$(date +%s); code=0; $(MAKE) --no-print-directory $$stage || code=$$?; echo "== $$stage: $$(( $$(date +%s) - start )) s, exit $$code"; [ $$code = 0 ] || exit $$code; done
 UV ?= uv
 COMPILE := pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 --no-header
-SERVER := aiohttp httptools orjson pika prometheus-client starlette structlog uvicorn uvloop
+SERVER := aiohttp httptools orjson pika prometheus-client pydantic pyyaml starlette structlog uvicorn uvloop
 .DEFAULT_GOAL := help
 .PHONY: help tools up spike down test test-fast ready check soak bench lint static status pins
 

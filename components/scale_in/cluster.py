@@ -24,8 +24,10 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleInArgs:
-    """image: by digest. management: the broker's listeners; authority: PEM of theirs, None for a public one.
-    credentials: user:password of a user with the tag `monitoring`. namespace: to run in.
+    """image: of metrics_server/Dockerfile, by digest. namespace: to run in.
+
+    management: the broker's listeners; authority: PEM of theirs, None for a public one.
+    credentials: user:password of a user with the tag `monitoring`.
 
     Raises ValueError for an image by tag.
     """
@@ -144,6 +146,7 @@ def _container(image: str) -> k8s.core.v1.ContainerArgsDict:
     return {
         "name": NAME,
         "image": image,
+        "command": ["/opt/saturation/bin/python", "-m", "scale_in"],
         "args": ["--config", f"{FOLDER}/config.json"],
         "ports": [{"name": "metrics", "container_port": PORT}],
         "readiness_probe": probe,
