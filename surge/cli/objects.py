@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from pulumi.runtime import mocks
@@ -44,9 +45,11 @@ def _objects(filters: tuple[Filter, ...], settings: Settings) -> dict[Thing, Map
     saturation = {"url": "", "authentication": "", "auth-modes": ""}
     whole = {"base": "base", "index": 0, "shards": 1, "saturation": saturation, "digest": ""}
     # The SDK takes the thread's current loop, and there is none any more after an asyncio.run().
-    asyncio.set_event_loop(asyncio.new_event_loop())
-    mocks.set_mocks(ears, project="surge", stack="listening", organization="organization", preview=False)
-    mocks.test(lambda: build_shard(settings, Catalogue(here), Shard.model_validate(whole)))()
+    with closing(asyncio.new_event_loop()) as loop:
+        asyncio.set_event_loop(loop)
+        mocks.set_mocks(ears, project="surge", stack="listening", organization="organization", preview=False)
+        mocks.test(lambda: build_shard(settings, Catalogue(here), Shard.model_validate(whole)))()
+        asyncio.set_event_loop(None)
     return ears.heard
 
 
