@@ -18,11 +18,12 @@ PRICED, PLAIN = "idle-first", "any-order"
 PATCHES = "surge_scale_in_patches_total"
 ENTRY = {
     "image": f"registry.example/filters/tide@sha256:{'0' * 64}",
-    "service-s": 20,
+    # Eight seconds of the wall: a mark is a second old, and of jobs of two it knows little.
+    "service-s": 60,
     "warmup-s": 60,
     "min": 10,
     "max": 80,
-    "longest-job-s": 120,
+    "longest-job-s": 360,
     "owner": "lab",
 }
 # Six minutes and a half of the model: most of it is the window for which the HPA waits before it goes down.

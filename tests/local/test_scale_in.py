@@ -27,7 +27,7 @@ def check(running: Tide, times: int) -> None:
     print(shown, "patches:", report["patches"])
     assert not report["interrupted"]
     assert report["patches"] > 0
-    assert priced["published"] == plain["published"] > 250 * times
+    assert priced["published"] == plain["published"] > 90 * times
     for of in (priced, plain):
         assert (of["finished"], of["lost"]) == (of["published"], 0)
         assert (of["redelivered_by_scale_in"], of["finished_twice"]) == (0, 0)
