@@ -26,6 +26,7 @@ __all__ = [
     "create_stack",
     "engine_environment",
     "pulumi_command",
+    "read_pulumi",
     "saves_at_the_end",
     "shell_exports",
     "stack_environment",
@@ -97,6 +98,21 @@ def stack_environment(
     _write_private(copy, yaml.safe_dump(settings, sort_keys=False))
     found = {**environment, "PULUMI_OPTION_CONFIG_FILE": str(copy)}
     return found if settings_of in {None, stack} else saves_at_the_end(found)
+
+
+def read_pulumi(
+    root: Path, environment: Mapping[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `pulumi ARGUMENTS` without a terminal, and return what it printed, whatever its exit code."""
+    return subprocess.run(
+        [pulumi_command(environment), "--non-interactive", *arguments],
+        cwd=root,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def saves_at_the_end(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,13 +1,12 @@
 """What a running stack tells of itself: where its parts listen, and how they may be read."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from surge.engine import engine_environment, pulumi_command, stack_environment
+from surge.engine import engine_environment, read_pulumi, stack_environment
 
 __all__ = ["RunningStack", "StackNotRunningError", "running_stack"]
 
@@ -65,24 +64,7 @@ class RunningStack:
 def running_stack(root: Path, name: str = "local") -> RunningStack:
     """Read the outputs of stack `name`, secrets too. Raises StackNotRunningError."""
     environment = stack_environment(root, name, engine_environment(root))
-    done = subprocess.run(
-        [
-            pulumi_command(environment),
-            "--non-interactive",
-            "stack",
-            "output",
-            "--json",
-            "--show-secrets",
-            "-s",
-            name,
-        ],
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = read_pulumi(root, environment, "stack", "output", "--json", "--show-secrets", "-s", name)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise StackNotRunningError(

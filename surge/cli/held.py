@@ -1,7 +1,6 @@
 """What the stacks of a fleet hold, read from their recorded state."""
 
 import json
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, Self
 from surge.cli.console import Refusal
 from surge.cli.engine_run import latest
 from surge.cli.stacks import PROJECT, own_backend, state_file
-from surge.engine import engine_environment, pulumi_command
+from surge.engine import engine_environment, read_pulumi
 from surge.policy.shards import MOST_SHARDS, shard_stack
 
 __all__ = ["SERVICE", "Held", "held_by", "shard_stacks"]
@@ -76,14 +75,5 @@ def shard_stacks(root: Path, stack: str) -> list[str]:
 
 def _pulumi(root: Path, *arguments: str) -> Any:
     """What `pulumi ARGUMENTS` prints as JSON; None when it fails."""
-    environment = engine_environment(root)
-    done = subprocess.run(
-        [pulumi_command(environment), "--non-interactive", *arguments],
-        cwd=root,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = read_pulumi(root, engine_environment(root), *arguments)
     return json.loads(done.stdout) if done.returncode == 0 else None
