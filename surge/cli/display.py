@@ -1,16 +1,13 @@
 """Shows an operation while it runs: a live table on a terminal, one line per step elsewhere."""
 
 import threading
-import time
-from types import TracebackType
-from typing import Self
 
 from pulumi.automation.events import EngineEvent
 from rich.console import Console, RenderableType
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from surge.cli.live import LiveTable
 from surge.cli.progress import Line, Steps
 
 __all__ = ["Display"]
@@ -19,37 +16,17 @@ STYLES = {"failed": "red", "error": "bold red", "warning": "yellow", "plan": "cy
 MOST_RUNNING = 12
 
 
-class Display:
+class Display(LiveTable):
     """Context manager around one operation; `on_event` may be called from any thread.
 
     quiet: count, but print nothing (for --json).
     """
 
     def __init__(self, console: Console, title: str, *, quiet: bool = False) -> None:
+        super().__init__(console, quiet=quiet)
         self.steps = Steps()
-        self._console, self._title, self._quiet = console, title, quiet
-        self._began = time.monotonic()
+        self._title = title
         self._lock = threading.Lock()
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        self._began = time.monotonic()
-        if self._console.is_terminal and not self._quiet:
-            self._live = Live(
-                console=self._console, get_renderable=self._running, transient=True, refresh_per_second=4
-            )
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
 
     def on_event(self, event: EngineEvent) -> None:
         with self._lock:
@@ -70,7 +47,7 @@ class Display:
         for text in rest:
             self._console.print(f"{'':10}{escape(text)}", style=style)
 
-    def _running(self) -> RenderableType:
+    def _drawn(self) -> RenderableType:
         with self._lock:
             running, finished = dict(self.steps.running), self.steps.finished
         now = self.elapsed_s

@@ -2,15 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
 from surge.cli.fleet_runs import Run
+from surge.cli.live import LiveTable
 from surge.cli.progress import totals
 
 __all__ = ["RUN_COLUMNS", "Board", "run_rows"]
@@ -19,32 +17,14 @@ RUN_COLUMNS = ("stack", "filters", "+", "~", "-", "seconds", "result")
 HEARTBEAT_S = 15.0
 
 
-class Board:
+class Board(LiveTable):
     """Context manager around `run_all`; `tell` shows what has changed since it was last called."""
 
     def __init__(self, console: Console, title: str, runs: Sequence[Run], *, quiet: bool = False) -> None:
-        self._console, self._title, self._runs, self._quiet = console, title, runs, quiet
-        self._began = self._spoke = time.monotonic()
+        super().__init__(console, quiet=quiet)
+        self._title, self._runs = title, runs
+        self._spoke = time.monotonic()
         self._seen = {run.stack: run.state for run in runs}
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._quiet:
-            self._live = Live(
-                console=self._console, get_renderable=self._drawn, transient=True, refresh_per_second=4
-            )
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    @property
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self._began
 
     def tell(self) -> None:
         for run in self._runs:
