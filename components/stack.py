@@ -9,13 +9,14 @@ from components.broker import BrokerOutputs, LocalBroker, LocalBrokerArgs
 from components.clusters.local import LocalCluster, LocalClusterArgs
 from components.clusters.local_workers import LocalWorkers, LocalWorkersArgs
 from components.fleet import NAMESPACE, Fleet, FleetArgs, filter_services, shared_by
+from components.monitored import alert_rules
 from components.platform.gpu_guard import GpuGuard, GpuGuardArgs
 from components.platform.keda import LocalKeda, LocalKedaArgs
 from components.platform.prometheus import LocalPrometheus, LocalPrometheusArgs
-from components.saturation import ALERTS, LocalSaturation, LocalSaturationArgs, SaturationOutputs
+from components.saturation import LocalSaturation, LocalSaturationArgs, SaturationOutputs
 from components.scale_in import LocalScaleIn, LocalScaleInArgs
 from components.shard import build_shard
-from components.verifier import PAIR_ALERTS, LocalVerifier, LocalVerifierArgs
+from components.verifier import LocalVerifier, LocalVerifierArgs
 from surge.model import Catalogue, Filter, Settings, Shard, services, worker_sets
 
 __all__ = ["NotAvailableError", "build"]
@@ -86,7 +87,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
             cluster=outputs,
             scrape_s=settings.prometheus.scrape_s,
             retention=settings.prometheus.retention,
-            rules=[ALERTS, PAIR_ALERTS],
+            rules=[alert_rules(subject) for subject in _watched(settings)],
         ),
     )
     LocalVerifier(name, LocalVerifierArgs(host=host, cluster=outputs))
@@ -137,6 +138,10 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
     pulumi.export("filters", {item.name: _summary(item) for item in [*here, *worker_sets(here)]})
     pulumi.export("time_factor", settings.time_factor)
     pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
+
+
+def _watched(settings: Settings) -> list[str]:
+    return ["saturation", "pairs", *(["scale-in"] if settings.scale_in.idle_first else [])]
 
 
 def _local_cluster(settings: Settings, root: Path) -> LocalClusterArgs:

@@ -5,11 +5,9 @@ settings, keda: the same for every cluster. local: a process on loopback. cluste
 
 from components.saturation.cluster import SaturationServer, SaturationServerArgs
 from components.saturation.local import LocalSaturation, LocalSaturationArgs
-from components.saturation.monitoring import ALERTS
 from components.saturation.outputs import SaturationOutputs
 
 __all__ = [
-    "ALERTS",
     "LocalSaturation",
     "LocalSaturationArgs",
     "SaturationOutputs",

@@ -9,7 +9,8 @@ import pulumi_kubernetes as k8s
 import pulumi_random as random
 
 from components.clusters.outputs import ClusterOutputs
-from components.saturation import monitoring, network, pods
+from components.monitored import told_to_prometheus
+from components.saturation import network, pods
 from components.saturation.keda import AUTHENTICATION, trigger_authentication
 from components.saturation.outputs import SaturationOutputs
 from components.saturation.settings import ServerSettings
@@ -208,19 +209,15 @@ class SaturationServer(pulumi.ComponentResource):
             spec=network.policy(args.monitoring_namespace, args.broker, ports),
             opts=self._inside,
         )
-        child = args.cluster.child_of(self, [self.namespace, *args.monitors])
-        for kind, spec in {
-            "ServiceMonitor": monitoring.service_monitor(HOST),
-            "PrometheusRule": monitoring.rules(),
-        }.items():
-            k8s.apiextensions.CustomResource(
-                f"{name}-saturation-{kind}".lower(),
-                api_version="monitoring.coreos.com/v1",
-                kind=kind,
-                metadata=self._metadata(),
-                spec=spec,
-                opts=child,
-            )
+        tls = {"ca": {"configMap": {"name": pods.NAME, "key": "ca.crt"}}, "serverName": HOST}
+        told_to_prometheus(
+            f"{name}-saturation",
+            self._metadata(),
+            labels=pods.LABELS,
+            endpoint={"port": "https", "scheme": "https", "tlsConfig": tls},
+            alerts="saturation",
+            opts=args.cluster.child_of(self, [self.namespace, *args.monitors]),
+        )
 
     def _readers(self, token: pulumi.Output[str]) -> list[pulumi.Resource]:
         parameters = {"token": token}

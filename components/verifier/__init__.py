@@ -2,6 +2,5 @@
 
 from components.verifier.cluster import Verifier, VerifierArgs
 from components.verifier.local import LocalVerifier, LocalVerifierArgs
-from components.verifier.pods import PAIR_ALERTS
 
-__all__ = ["PAIR_ALERTS", "LocalVerifier", "LocalVerifierArgs", "Verifier", "VerifierArgs"]
+__all__ = ["LocalVerifier", "LocalVerifierArgs", "Verifier", "VerifierArgs"]

@@ -7,6 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import ClusterOutputs
+from components.monitored import told_to_prometheus
 from components.rbac import cluster_role
 from components.saturation.cluster import NAMESPACE
 from components.verifier import pods
@@ -67,15 +68,14 @@ class Verifier(pulumi.ComponentResource):
             spec=pods.network_policy(args.monitoring_namespace),
             opts=self._inside,
         )
-        for kind, spec in {"ServiceMonitor": pods.service_monitor(), "PrometheusRule": pods.rules()}.items():
-            k8s.apiextensions.CustomResource(
-                f"{self._name}-{kind}".lower(),
-                api_version="monitoring.coreos.com/v1",
-                kind=kind,
-                metadata=_metadata(),
-                spec=spec,
-                opts=args.cluster.child_of(self, [args.namespace, *args.monitors]),
-            )
+        told_to_prometheus(
+            self._name,
+            _metadata(),
+            labels=pods.LABELS,
+            endpoint={"port": "http"},
+            alerts="pairs",
+            opts=args.cluster.child_of(self, [args.namespace, *args.monitors]),
+        )
 
 
 def _metadata() -> k8s.meta.v1.ObjectMetaArgsDict:

@@ -1,28 +1,21 @@
-"""What runs of the verifier, what it may do, who may talk to it, what Prometheus is told of it."""
-
-from pathlib import Path
-from typing import Any
+"""What runs of the verifier, what it may do, and who may talk to it."""
 
 import pulumi_kubernetes as k8s
-import yaml
 
+from components.monitored import API_SERVER, prometheus
 from components.rbac import Rule
 
 __all__ = [
     "LABELS",
     "NAME",
-    "PAIR_ALERTS",
     "RULES",
     "deployment",
     "network_policy",
-    "rules",
     "service",
-    "service_monitor",
 ]
 
 NAME = "verifier"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
-PAIR_ALERTS = Path(__file__).parents[2] / "alerts" / "pairs.yaml"
 RULES = [Rule("", ["pods"], ["list", "watch"])]
 PORT = 8080
 USER = 65532
@@ -57,36 +50,15 @@ def deployment(image: str) -> k8s.apps.v1.DeploymentSpecArgsDict:
 
 
 def network_policy(monitoring: str) -> k8s.networking.v1.NetworkPolicySpecArgsDict:
-    """In: Prometheus in the namespace `monitoring`. Out: the API server, which no selector can name."""
+    """In: Prometheus in the namespace `monitoring`. Out: the API server."""
     return {
         "pod_selector": {"match_labels": LABELS},
         "policy_types": ["Ingress", "Egress"],
         "ingress": [
-            {
-                "from_": [
-                    {
-                        "namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": monitoring}},
-                        "pod_selector": {"match_labels": {"app.kubernetes.io/name": "prometheus"}},
-                    }
-                ],
-                "ports": [{"port": "http", "protocol": "TCP"}],
-            }
+            {"from_": [prometheus(monitoring)], "ports": [{"port": "http", "protocol": "TCP"}]},
         ],
-        "egress": [{"ports": [{"port": port, "protocol": "TCP"} for port in (443, 6443)]}],
+        "egress": [API_SERVER],
     }
-
-
-def service_monitor() -> dict[str, Any]:
-    return {
-        "jobLabel": "app.kubernetes.io/name",
-        "selector": {"matchLabels": LABELS},
-        "endpoints": [{"port": "http", "interval": "15s"}],
-    }
-
-
-def rules() -> dict[str, Any]:
-    """The spec of a PrometheusRule: alerts/pairs.yaml as it is."""
-    return yaml.load(PAIR_ALERTS.read_text(), yaml.CSafeLoader)
 
 
 def _container(image: str) -> k8s.core.v1.ContainerArgsDict:

@@ -1,18 +1,17 @@
 """The saturation server of a real cluster, as the engine would be asked for it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from components.monitored import alert_rules
 from metrics_server import Config
 from metrics_server.config import read_filters, read_tokens
 from tests.engine.recording import RecordingMonitor, record
 from tests.engine.saturation_program import IMAGE, program, settings
 
-ALERTS = Path(__file__).parents[2] / "alerts" / "saturation.yaml"
 AUTHENTICATION = "kubernetes:keda.sh/v1alpha1:ClusterTriggerAuthentication"
 
 
@@ -135,7 +134,7 @@ def test_where_keda_trusts_the_authority_already_a_token_is_all_it_gets():
 
 
 def test_prometheus_gets_the_alerts_as_they_are_tested(seen):
-    assert inputs(seen, "PrometheusRule")["spec"] == yaml.safe_load(ALERTS.read_text())
+    assert inputs(seen, "PrometheusRule")["spec"] == yaml.safe_load(alert_rules("saturation").read_text())
     assert inputs(seen, "ServiceMonitor")["spec"]["jobLabel"] in inputs(seen, "Service")["metadata"]["labels"]
 
 

@@ -7,8 +7,10 @@ import kubernetes_validate
 import pulumi
 import pulumi_kubernetes as k8s
 import pytest
+import yaml
 
 from components.clusters.outputs import ClusterOutputs
+from components.monitored import alert_rules
 from components.scale_in import ScaleIn, ScaleInArgs
 from scale_in.settings import Settings as ProcessSettings
 from tests.engine.fleet_program import manifests, settings
@@ -40,7 +42,9 @@ def made(**more: Any) -> list[dict[str, Any]]:
             "filters_namespace": "filters",
             "namespace": "surge",
             "management": ["https://broker.rabbitmq.svc:15671"],
+            "broker": [{"ip_block": {"cidr": "192.0.2.0/28"}}],
             "vhost": "surge",
+            "monitors": [],
             "credentials": pulumi.Output.secret("scale-in:hidden"),
             "authority": "PEM",
         }
@@ -56,7 +60,8 @@ def objects() -> dict[str, dict[str, Any]]:
 
 def test_no_field_is_unknown_to_the_schema(objects):
     for item in objects.values():
-        kubernetes_validate.validate(item, KUBERNETES, strict=True)
+        if not item["apiVersion"].startswith("monitoring."):
+            kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
 def test_the_process_understands_what_it_is_told(objects, tmp_path):
@@ -76,6 +81,37 @@ def test_the_api_server_compares_what_its_own_account_sends(objects):
     [subject] = objects["RoleBinding"]["subjects"]
     assert subject == {"kind": "ServiceAccount", "name": "scale-in", "namespace": "surge"}
     assert objects["Role"]["metadata"]["namespace"] == "filters"
+
+
+def test_prometheus_finds_it_and_gets_the_alerts_as_they_are_tested(objects):
+    assert objects["PrometheusRule"]["spec"] == yaml.safe_load(alert_rules("scale-in").read_text())
+    monitor, service = objects["ServiceMonitor"]["spec"], objects["Service"]
+    assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
+    assert service["metadata"]["labels"][monitor["jobLabel"]] == "scale-in"
+    assert [port["name"] for port in service["spec"]["ports"]] == [monitor["endpoints"][0]["port"]]
+
+
+def test_it_talks_to_the_broker_the_api_server_and_dns_and_only_prometheus_to_it(objects):
+    policy = objects["NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == objects["Deployment"]["spec"]["selector"]["matchLabels"]
+    [incoming] = policy["ingress"]
+    assert [peer["podSelector"]["matchLabels"] for peer in incoming["from"]] == [
+        {"app.kubernetes.io/name": "prometheus"}
+    ]
+    broker, *others = policy["egress"]
+    assert broker["to"] == [{"ipBlock": {"cidr": "192.0.2.0/28"}}]
+    assert [port["port"] for port in broker["ports"]] == [15671]
+    assert {port["port"] for rule in others for port in rule["ports"]} == {443, 6443, 53}
+
+
+def test_other_settings_replace_the_pod_and_a_new_password_does_not(objects):
+    def config_of(**more: Any) -> str:
+        [deployment] = [item for item in made(**more) if item["kind"] == "Deployment"]
+        return deployment["spec"]["template"]["metadata"]["annotations"]["surge.dev/config"]
+
+    before = objects["Deployment"]["spec"]["template"]["metadata"]["annotations"]["surge.dev/config"]
+    assert config_of(settings=settings(scale_in={"leave": []})) != before
+    assert config_of(credentials="scale-in:another") == before
 
 
 def test_the_password_is_in_no_argument(objects):

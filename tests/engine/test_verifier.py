@@ -6,7 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.verifier import PAIR_ALERTS
+from components.monitored import alert_rules
 from tests.engine.recording import RecordingMonitor, record
 from tests.engine.saturation_program import IMAGE
 from tests.engine.verifier_program import program
@@ -37,7 +37,7 @@ def test_all_it_may_do_is_list_and_watch_pods(seen):
 
 
 def test_prometheus_finds_it_and_gets_the_alerts_as_they_are_tested(seen):
-    assert inputs(seen, "PrometheusRule")["spec"] == yaml.safe_load(PAIR_ALERTS.read_text())
+    assert inputs(seen, "PrometheusRule")["spec"] == yaml.safe_load(alert_rules("pairs").read_text())
     monitor, service = inputs(seen, "ServiceMonitor")["spec"], inputs(seen, "Service")
     assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert service["metadata"]["labels"][monitor["jobLabel"]] == "verifier"

@@ -24,7 +24,7 @@ import pulumi
 import pytest
 
 from components.filter_service import Shared, scaled_object
-from components.saturation import ALERTS
+from components.monitored import alert_rules
 from components.saturation.keda import trigger_authentication
 from components.saturation.settings import ServerSettings
 from lab.broker import ScratchBroker
@@ -347,7 +347,7 @@ def test_a_token_is_rotated_without_one_failed_read(lab, steady):
 
 
 def test_every_number_that_an_alert_asks_for_is_told(lab, steady):
-    asked = set(re.findall(r"\b(?:surge_saturation|keda)_\w+", ALERTS.read_text()))
+    asked = set(re.findall(r"\b(?:surge_saturation|keda)_\w+", alert_rules("saturation").read_text()))
     assert len(asked) > 5
 
     def untold() -> set[str]:
