@@ -13,7 +13,7 @@ from rich.table import Table
 from lab.bench import Row, rows_as_json
 
 ROOT = Path(__file__).resolve().parents[2]
-# In the order of their run; each is a module beside this file with a function `run() -> list[Row]`.
+# In the order of their run; each is a module beside this file with a function `run() -> Iterable[Row]`.
 BENCHES = ("laws", "saturation", "stack", "fleet", "spike", "scale_in")
 
 
@@ -27,10 +27,13 @@ def main() -> int:
     for name in names:
         console.print(f"{name} ...", style="dim")
         began = time.monotonic()
-        rows = importlib.import_module(f"lab.bench.{name}").run()
         path = ROOT / "build" / "bench" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows_as_json(rows), indent=1) + "\n")
+        rows: list[Row] = []
+        for row in importlib.import_module(f"lab.bench.{name}").run():
+            rows.append(row)
+            # After each, so that a long bench which fails late has told what it knows.
+            path.write_text(json.dumps(rows_as_json(rows), indent=1) + "\n")
         console.print(_table(name, rows))
         console.print(f"{path.relative_to(ROOT)}, {time.monotonic() - began:.0f} s\n", style="dim")
     return 0

@@ -27,7 +27,7 @@ __all__ = ["Figures", "rows", "sharded", "whole"]
 
 BASE_PORT = 26_000
 STACK = "local"
-PATIENCE_S = 900.0
+PATIENCE_S = 1_800.0
 
 Run = Callable[..., Cost]
 
