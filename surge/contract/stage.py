@@ -105,7 +105,7 @@ class Stage:
             return f"a connection or channel was closed: {closed[-1].value}"
         if not self.of("open-ok"):
             return "it opened no connection to the broker of SURGE_AMQP_URL_FILE"
-        return f"it connected, and {'consumes' if self.of('ConsumeOk') else 'has no consumer'}"
+        return f"it connected, and {'consumes' if self.of('consume-ok') else 'has no consumer'}"
 
 
 @asynccontextmanager

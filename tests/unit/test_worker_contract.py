@@ -4,7 +4,8 @@ import asyncio
 import json
 import ssl
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 from urllib.parse import quote
 
 import pika
@@ -17,6 +18,7 @@ import surge.cli.worker_check
 from surge.cli.app import app
 from surge.contract import CLAUSES, Options, ScratchError, Subject, Verdict
 from surge.contract.relay import Relay
+from surge.contract.stage import Stage
 from surge.contract.subject import container_engine
 from surge.contract.wire import Event, Frames, deliveries, event_of, strays
 from tests.certificates import certify
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 RUN = CliRunner()
 
 
-def events(*kinds: tuple[str, int, bool]) -> list[Event]:
+def events(*kinds: tuple[str, int, Any]) -> list[Event]:
     return [Event(at, kind, 1, 1, tag, value) for at, (kind, tag, value) in enumerate(kinds)]
 
 
@@ -53,6 +55,21 @@ def test_a_second_answer_and_one_from_another_connection_are_strays():
     history = events(("deliver", 1, False), ("ack", 1, False), ("reject", 1, False))
     elsewhere = Event(9, "ack", 2, 1, 1, False)
     assert strays([*history, elsewhere]) == [history[2], elsewhere]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        ([], "it opened no connection to the broker of SURGE_AMQP_URL_FILE"),
+        (["open-ok"], "it connected, and has no consumer"),
+        (["open-ok", "consume-ok"], "it connected, and consumes"),
+    ],
+)
+def test_what_a_worker_did_instead_is_said_as_the_relay_saw_it(kinds, said):
+    relay = SimpleNamespace(events=events(*((kind, 0, None) for kind in kinds)))
+    parts: Any = (None, relay, SimpleNamespace(over=False))
+    stage = Stage(Options(url="amqp://"), *parts)
+    assert stage.why_not() == said
 
 
 def test_the_page_shows_the_ten_clauses_as_the_check_knows_them():
