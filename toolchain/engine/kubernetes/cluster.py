@@ -3,6 +3,7 @@
 import contextlib
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from threading import Lock
 from typing import Any
@@ -26,6 +27,9 @@ Object = dict[str, Any]
 TIMEOUT_S = (5, 60)
 # As many kept connections as the engine runs resources in parallel on a large machine.
 CONNECTIONS = 64
+# Hundreds of resources ask one after the other what is served: those that follow a call without an
+# answer, with all its repetitions, so closely get the same error at once.
+GONE_S = 5.0
 
 
 class Cluster:
@@ -124,6 +128,7 @@ class _Discovery:
         self._client = client
         self._groups: dict[str, dict[str, Resource]] = {}
         self._lock = Lock()
+        self._gone: tuple[urllib3.exceptions.HTTPError, float] | None = None
 
     def get(self, *, api_version: str, kind: str) -> Resource:
         known = self._groups.get(api_version, {}).get(kind)
@@ -135,6 +140,8 @@ class _Discovery:
         return known
 
     def _ask(self, api_version: str) -> dict[str, Resource]:
+        if self._gone is not None and time.monotonic() < self._gone[1]:
+            raise self._gone[0]
         group, _, version = api_version.rpartition("/")
         prefix = "apis" if group else "api"
         try:
@@ -142,6 +149,9 @@ class _Discovery:
         except ApiException as error:
             if error.status in {404, 503}:  # 503: the group's own API server is not there
                 return {}
+            raise
+        except urllib3.exceptions.HTTPError as error:
+            self._gone = error, time.monotonic() + GONE_S
             raise
         common = {"prefix": prefix, "group": group, "api_version": version, "client": self._client}
         served = {
