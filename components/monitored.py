@@ -1,17 +1,28 @@
 """What a process of ours in a real cluster needs to be found by Prometheus, and with whom it may talk."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_kubernetes as k8s
 import yaml
 
-__all__ = ["API_SERVER", "DNS", "alert_rules", "in_namespace", "prometheus", "told_to_prometheus"]
+__all__ = [
+    "API_SERVER",
+    "DNS",
+    "alert_rules",
+    "in_namespace",
+    "network_policy",
+    "prometheus",
+    "to_broker",
+    "told_to_prometheus",
+]
 
 Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
 Egress = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
+DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 
 
 def in_namespace(name: str, labels: Mapping[str, str] | None = None) -> Peer:
@@ -30,6 +41,25 @@ DNS: Egress = {
     "to": [in_namespace("kube-system", {"k8s-app": "kube-dns"})],
     "ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}],
 }
+
+
+def to_broker(peers: Sequence[Peer], urls: Sequence[str]) -> Egress:
+    """peers: where the broker's pods or addresses are. urls: of its listeners, for their ports."""
+    parts = [urlsplit(url) for url in urls]
+    ports = sorted({part.port or DEFAULT_PORTS[part.scheme] for part in parts})
+    return {"to": list(peers), "ports": [{"port": port, "protocol": "TCP"} for port in ports]}
+
+
+def network_policy(
+    labels: Mapping[str, str], port: str, *, readers: Sequence[Peer], egress: Sequence[Egress]
+) -> k8s.networking.v1.NetworkPolicySpecArgsDict:
+    """Pods with `labels`: `readers` may talk to their port, and they to `egress`, and nobody else."""
+    return {
+        "pod_selector": {"match_labels": labels},
+        "policy_types": ["Ingress", "Egress"],
+        "ingress": [{"from_": list(readers), "ports": [{"port": port, "protocol": "TCP"}]}],
+        "egress": list(egress),
+    }
 
 
 def alert_rules(subject: str) -> Path:

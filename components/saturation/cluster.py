@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_kubernetes as k8s
 import pulumi_random as random
 
 from components.clusters.outputs import ClusterOutputs
-from components.monitored import told_to_prometheus
-from components.saturation import network, pods
+from components.monitored import DNS, in_namespace, network_policy, prometheus, to_broker, told_to_prometheus
+from components.platform.keda import NAMESPACE as KEDA_NAMESPACE
+from components.saturation import pods
 from components.saturation.keda import AUTHENTICATION, trigger_authentication
 from components.saturation.outputs import SaturationOutputs
 from components.saturation.settings import ServerSettings
@@ -21,7 +21,6 @@ __all__ = ["NAMESPACE", "SaturationServer", "SaturationServerArgs"]
 
 NAMESPACE = "surge"
 HOST = f"{pods.NAME}.{NAMESPACE}.svc"
-DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 -- a pod's own is not known before; the NetworkPolicy closes the rest
 
 
@@ -202,11 +201,15 @@ class SaturationServer(pulumi.ComponentResource):
     def _watched(self) -> None:
         args, name = self._args, self._name
         servers = [*args.settings.nodes, *args.settings.management, *args.settings.amqp]
-        ports = sorted({urlsplit(url).port or DEFAULT_PORTS[urlsplit(url).scheme] for url in servers})
         k8s.networking.v1.NetworkPolicy(
             f"{name}-saturation",
             metadata=self._metadata(),
-            spec=network.policy(args.monitoring_namespace, args.broker, ports),
+            spec=network_policy(
+                pods.LABELS,
+                "https",
+                readers=[in_namespace(KEDA_NAMESPACE), prometheus(args.monitoring_namespace)],
+                egress=[to_broker(args.broker, servers), DNS],
+            ),
             opts=self._inside,
         )
         tls = {"ca": {"configMap": {"name": pods.NAME, "key": "ca.crt"}}, "serverName": HOST}

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import ClusterOutputs
 from components.manifests import apply
-from components.monitored import told_to_prometheus
+from components.monitored import API_SERVER, DNS, network_policy, prometheus, to_broker, told_to_prometheus
 from components.scale_in import pods, settings
 from surge.model import Filter, Settings
 from surge.model.filter import image_by_digest
@@ -88,13 +87,16 @@ class ScaleIn(pulumi.ComponentResource):
 
     def _watched(self) -> None:
         args = self._args
-        parts = [urlsplit(url) for url in args.management]
-        ports = sorted({part.port or {"http": 80, "https": 443}[part.scheme] for part in parts})
         k8s.core.v1.Service(self._name, metadata=self._metadata, spec=pods.service(), opts=self._child)
         k8s.networking.v1.NetworkPolicy(
             self._name,
             metadata=self._metadata,
-            spec=pods.network_policy(args.monitoring_namespace, args.broker, ports),
+            spec=network_policy(
+                pods.LABELS,
+                "metrics",
+                readers=[prometheus(args.monitoring_namespace)],
+                egress=[to_broker(args.broker, args.management), API_SERVER, DNS],
+            ),
             opts=self._child,
         )
         told_to_prometheus(

@@ -1,13 +1,10 @@
-"""What runs of the process that marks idle workers, and who may talk to it."""
+"""What runs of the process that marks idle workers."""
 
-from collections.abc import Sequence
 from hashlib import sha256
 
 import pulumi_kubernetes as k8s
 
-from components.monitored import API_SERVER, DNS, prometheus
-
-__all__ = ["LABELS", "NAME", "PORT", "deployment", "network_policy", "service"]
+__all__ = ["LABELS", "NAME", "PORT", "deployment", "service"]
 
 NAME, PORT, USER = "scale-in", 9_090, 65_532
 FOLDER = "/etc/scale-in"
@@ -16,29 +13,6 @@ LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
 
 def service() -> k8s.core.v1.ServiceSpecArgsDict:
     return {"selector": LABELS, "ports": [{"name": "metrics", "port": PORT, "target_port": "metrics"}]}
-
-
-def network_policy(
-    monitoring: str,
-    broker: Sequence[k8s.networking.v1.NetworkPolicyPeerArgsDict],
-    broker_ports: Sequence[int],
-) -> k8s.networking.v1.NetworkPolicySpecArgsDict:
-    """In: Prometheus in the namespace `monitoring`. Out: the broker, the API server, the cluster's DNS."""
-    return {
-        "pod_selector": {"match_labels": LABELS},
-        "policy_types": ["Ingress", "Egress"],
-        "ingress": [
-            {"from_": [prometheus(monitoring)], "ports": [{"port": "metrics", "protocol": "TCP"}]},
-        ],
-        "egress": [
-            {
-                "to": list(broker),
-                "ports": [{"port": port, "protocol": "TCP"} for port in broker_ports],
-            },
-            API_SERVER,
-            DNS,
-        ],
-    }
 
 
 def deployment(image: str, config: str) -> k8s.apps.v1.DeploymentSpecArgsDict:

@@ -7,7 +7,7 @@ import pulumi
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import ClusterOutputs
-from components.monitored import told_to_prometheus
+from components.monitored import API_SERVER, network_policy, prometheus, told_to_prometheus
 from components.rbac import cluster_role
 from components.saturation.cluster import NAMESPACE
 from components.verifier import pods
@@ -65,7 +65,12 @@ class Verifier(pulumi.ComponentResource):
         k8s.networking.v1.NetworkPolicy(
             self._name,
             metadata=_metadata(),
-            spec=pods.network_policy(args.monitoring_namespace),
+            spec=network_policy(
+                pods.LABELS,
+                "http",
+                readers=[prometheus(args.monitoring_namespace)],
+                egress=[API_SERVER],
+            ),
             opts=self._inside,
         )
         told_to_prometheus(

@@ -1,8 +1,7 @@
-"""What runs of the verifier, what it may do, and who may talk to it."""
+"""What runs of the verifier, and what it may do."""
 
 import pulumi_kubernetes as k8s
 
-from components.monitored import API_SERVER, prometheus
 from components.rbac import Rule
 
 __all__ = [
@@ -10,7 +9,6 @@ __all__ = [
     "NAME",
     "RULES",
     "deployment",
-    "network_policy",
     "service",
 ]
 
@@ -46,18 +44,6 @@ def deployment(image: str) -> k8s.apps.v1.DeploymentSpecArgsDict:
                 "containers": [_container(image)],
             },
         },
-    }
-
-
-def network_policy(monitoring: str) -> k8s.networking.v1.NetworkPolicySpecArgsDict:
-    """In: Prometheus in the namespace `monitoring`. Out: the API server."""
-    return {
-        "pod_selector": {"match_labels": LABELS},
-        "policy_types": ["Ingress", "Egress"],
-        "ingress": [
-            {"from_": [prometheus(monitoring)], "ports": [{"port": "http", "protocol": "TCP"}]},
-        ],
-        "egress": [API_SERVER],
     }
 
 
