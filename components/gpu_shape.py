@@ -6,21 +6,17 @@ from dataclasses import dataclass
 import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import NodePool
+from components.pod_security import UNPRIVILEGED
 from surge.model import Filter
 from surge.model.capacity import pool_of
 from surge.policy.gpu import Fraction, Pair, Share, Whole, limits, protocol
 from surge.policy.gpu.hami import EXCLUSIVE
 from surge.policy.gpu.shapes import CORES, PAIR_LABEL
 
-__all__ = ["UNPRIVILEGED", "GpuPart", "gpu_part"]
+__all__ = ["GpuPart", "gpu_part"]
 
 # The trainer leaves here what the worker reads.
 HANDOVER = "/var/surge/handover"
-UNPRIVILEGED: k8s.core.v1.SecurityContextArgsDict = {
-    "allow_privilege_escalation": False,
-    "read_only_root_filesystem": True,
-    "capabilities": {"drop": ["ALL"]},
-}
 
 
 @dataclass(frozen=True, kw_only=True)

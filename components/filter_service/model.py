@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pulumi_kubernetes as k8s
 
-from components.gpu_shape import UNPRIVILEGED
+from components.pod_security import UNPRIVILEGED
 from surge.model import Models
 from surge.model.model_stores import share_and_folder
 

@@ -8,7 +8,8 @@ from components.filter_service.model import MODEL, ModelPart, model_part
 from components.filter_service.placement import labels_of, placed, pod_labels
 from components.filter_service.shared import Shared
 from components.filter_service.shared_folder import SharedFolder, shared_folder
-from components.gpu_shape import UNPRIVILEGED, GpuPart, gpu_part
+from components.gpu_shape import GpuPart, gpu_part
+from components.pod_security import UNPRIVILEGED
 from surge.model import Filter, WorkerSet
 from surge.policy.jobs import shift_s
 

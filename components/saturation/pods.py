@@ -5,13 +5,14 @@ from hashlib import sha256
 
 import pulumi_kubernetes as k8s
 
+from components.pod_security import UNPRIVILEGED, as_user
+
 __all__ = ["FOLDER", "GRACE_S", "LABELS", "NAME", "PORT", "deployment", "service"]
 
 NAME = "saturation"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
 PORT = 8443
 FOLDER = "/etc/saturation"
-USER = 65532
 
 # Unready this long before the socket closes: what a Service takes to forget a pod.
 GRACE_S = 5
@@ -47,13 +48,7 @@ def _pod(image: str, files: Sequence[str], secret_files: Sequence[str]) -> k8s.c
         "automount_service_account_token": False,
         "enable_service_links": False,
         "termination_grace_period_seconds": GRACE_S + END_S,
-        "security_context": {
-            "run_as_non_root": True,
-            "run_as_user": USER,
-            "run_as_group": USER,
-            "fs_group": USER,
-            "seccomp_profile": {"type": "RuntimeDefault"},
-        },
+        "security_context": as_user(reads_files=True),
         "topology_spread_constraints": [
             _spread("kubernetes.io/hostname", "DoNotSchedule"),
             _spread("topology.kubernetes.io/zone", "ScheduleAnyway"),
@@ -88,11 +83,7 @@ def _container(image: str) -> k8s.core.v1.ContainerArgsDict:
             "requests": {"cpu": "100m", "memory": "160Mi"},
             "limits": {"memory": "320Mi"},
         },
-        "security_context": {
-            "allow_privilege_escalation": False,
-            "read_only_root_filesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "security_context": UNPRIVILEGED,
         "volume_mounts": [{"name": "files", "mount_path": FOLDER, "read_only": True}],
     }
 

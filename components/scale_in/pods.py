@@ -4,9 +4,11 @@ from hashlib import sha256
 
 import pulumi_kubernetes as k8s
 
+from components.pod_security import UNPRIVILEGED, as_user
+
 __all__ = ["LABELS", "NAME", "PORT", "deployment", "service"]
 
-NAME, PORT, USER = "scale-in", 9_090, 65_532
+NAME, PORT = "scale-in", 9_090
 FOLDER = "/etc/scale-in"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
 
@@ -31,13 +33,7 @@ def deployment(image: str, config: str) -> k8s.apps.v1.DeploymentSpecArgsDict:
                 "service_account_name": NAME,
                 "automount_service_account_token": True,
                 "enable_service_links": False,
-                "security_context": {
-                    "run_as_non_root": True,
-                    "run_as_user": USER,
-                    "run_as_group": USER,
-                    "fs_group": USER,
-                    "seccomp_profile": {"type": "RuntimeDefault"},
-                },
+                "security_context": as_user(reads_files=True),
                 "containers": [_container(image)],
                 "volumes": [{"name": "files", "secret": {"secret_name": NAME, "default_mode": 0o440}}],
             },
@@ -59,10 +55,6 @@ def _container(image: str) -> k8s.core.v1.ContainerArgsDict:
         "readiness_probe": probe,
         "liveness_probe": probe,
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}},
-        "security_context": {
-            "allow_privilege_escalation": False,
-            "read_only_root_filesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "security_context": UNPRIVILEGED,
         "volume_mounts": [{"name": "files", "mount_path": FOLDER, "read_only": True}],
     }

@@ -2,6 +2,7 @@
 
 import pulumi_kubernetes as k8s
 
+from components.pod_security import UNPRIVILEGED, as_user
 from components.rbac import Rule
 
 __all__ = [
@@ -16,7 +17,6 @@ NAME = "verifier"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "surge"}
 RULES = [Rule("", ["pods"], ["list", "watch"])]
 PORT = 8080
-USER = 65532
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 -- a pod's own is not known before; the NetworkPolicy closes the rest
 
 
@@ -35,12 +35,7 @@ def deployment(image: str) -> k8s.apps.v1.DeploymentSpecArgsDict:
             "spec": {
                 "service_account_name": NAME,
                 "enable_service_links": False,
-                "security_context": {
-                    "run_as_non_root": True,
-                    "run_as_user": USER,
-                    "run_as_group": USER,
-                    "seccomp_profile": {"type": "RuntimeDefault"},
-                },
+                "security_context": as_user(reads_files=False),
                 "containers": [_container(image)],
             },
         },
@@ -57,9 +52,5 @@ def _container(image: str) -> k8s.core.v1.ContainerArgsDict:
         "readiness_probe": {"http_get": {"path": "/metrics", "port": "http"}, "period_seconds": 10},
         "liveness_probe": {"http_get": {"path": "/metrics", "port": "http"}, "period_seconds": 30},
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
-        "security_context": {
-            "allow_privilege_escalation": False,
-            "read_only_root_filesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "security_context": UNPRIVILEGED,
     }
