@@ -14,7 +14,7 @@ from surge.cli.stacks import state_file
 from surge.engine import create_stack, engine_environment, pulumi_command
 from surge.policy.shards import home_stack
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(600)]
 
 NAMES = [f"filter-{number}" for number in range(24)]
 

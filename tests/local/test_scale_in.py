@@ -7,7 +7,7 @@ import pytest
 
 from lab.tide import PLAIN, PRICED, Tide, tide
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(7200)]
 
 BASE_PORT = 24_600
 TIDE_S = 52  # as long as a tide takes here

@@ -16,7 +16,7 @@ from lab.checkout import Checkout, kill_with_all_it_started, scratch_checkout
 from surge.policy.shards import home_stack, shard_of
 from surge.stack_outputs import running_stack
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(900)]
 
 BASE_PORT = 28_000
 NAMES = ("anime", "beard", "clay", "ghibli", "sketch", "sticker")

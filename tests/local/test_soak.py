@@ -12,7 +12,7 @@ import pytest
 from lab.checkout import Checkout, scratch_checkout
 from providers.surge.supervisor import Supervisor
 
-pytestmark = [pytest.mark.local, pytest.mark.soak, pytest.mark.timeout(7200)]
+pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.soak, pytest.mark.timeout(7200)]
 
 BASE_PORT = 24_400
 VICTIMS = ("rabbitmq", "keda-operator", "keda-adapter", "kube-apiserver", "etcd", "saturation", "kwok")

@@ -19,7 +19,7 @@ from providers.surge.supervisor import Supervisor
 from surge.policy.gpu.protocol import ALLOCATED, Grant, grants_of
 from surge.stack_outputs import RunningStack, running_stack
 
-pytestmark = [pytest.mark.local, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(900)]
 
 BASE_PORT = 24_000
 ENTRY = f"""
