@@ -1,5 +1,7 @@
 """A shard's stack: some filters of a fleet, on the cluster that another stack has made."""
 
+from collections.abc import Collection
+
 import pulumi
 
 from components.clusters.local import VERSION
@@ -13,10 +15,13 @@ from surge.policy.shards import shard_of
 __all__ = ["build_shard"]
 
 
-def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
-    """Declare the services of the shard's filters, and export which they are and the digest it is built from.
+def build_shard(
+    settings: Settings, catalogue: Catalogue, shard: Shard, only: Collection[str] | None = None
+) -> None:
+    """Declare the services of the shard's filters, and export which they are and what it is built from.
 
-    Secrets come from the base stack's outputs, and stay secrets.
+    only: of an operation that is confined to these services. Secrets come from the base stack's outputs,
+    and stay secrets.
     """
     base = pulumi.StackReference(
         "base", stack_name=f"{pulumi.get_organization()}/{pulumi.get_project()}/{shard.base}"
@@ -27,11 +32,13 @@ def build_shard(settings: Settings, catalogue: Catalogue, shard: Shard) -> None:
         for item in services(catalogue.filters)
         if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
     ]
-    made = filter_services(filters, shared_by(settings, cluster, _saturation(shard, base)))
+    declared = [item for item in filters if only is None or item.name in only]
+    made = filter_services(declared, shared_by(settings, cluster, _saturation(shard, base)))
     pulumi.export("filters", [item.name for item in filters])
-    # Of objects that could not be made there is no id, and then no digest: the next update goes on.
+    # Of objects that could not be made there is no id, and then no word of it: the next update goes on.
     ids = [each.id for service in made.values() for each in service.made]
-    pulumi.export("digest", pulumi.Output.all(*ids).apply(lambda _: shard.digest))
+    built = {"common": shard.common, "services": shard.services}
+    pulumi.export("built", pulumi.Output.all(*ids).apply(lambda _: built))
 
 
 def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:

@@ -1,6 +1,7 @@
 """A whole stack: one cluster and what is on it."""
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pulumi
@@ -33,16 +34,19 @@ def build(
     root: Path,
     shards: int = 1,
     shard: Shard | None = None,
+    only: Collection[str] | None = None,
 ) -> None:
     """Declare every resource of the stack and export its outputs. root: the checkout's folder.
 
     shards: stacks that hold the filters' services; 1 is this one, with more it has all but those.
-    shard: build this shard, and nothing else. Raises NotAvailableError for kinds that are not there yet.
+    shard: build this shard, and nothing else. only: as for build_shard.
+
+    Raises NotAvailableError for kinds that are not there yet.
     """
     if settings.stack_kind != "local":
         raise NotAvailableError(MISSING[settings.stack_kind])
     if shard is not None:
-        build_shard(settings, catalogue, shard)
+        build_shard(settings, catalogue, shard, only)
     else:
         _local(settings, catalogue, root, shards)
 

@@ -13,7 +13,9 @@ BYTES = 65_536
 
 
 class Link:
-    """Listens on `port` while the block runs. delay_s: wall seconds that every piece of an answer waits.
+    """Listens on `port` while the block runs; its end cuts what is connected.
+
+    delay_s: wall seconds that every piece of an answer waits.
 
     tls: ends TLS here, as a load balancer before a broker would.
     """
@@ -24,6 +26,7 @@ class Link:
         self._target_port = target_port
         self._tls = tls
         self._over = threading.Event()
+        self._clients: list[socket.socket] = []
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", self.port))
@@ -37,11 +40,15 @@ class Link:
         # Closing alone does not wake the thread that accepts.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for client in self._clients:
+            with suppress(OSError):  # it has gone by itself
+                client.shutdown(socket.SHUT_RDWR)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                self._clients.append(client)
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

@@ -1,20 +1,53 @@
 """The command line: groups, options, exit codes."""
 
+from importlib import import_module
 from typing import Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
 
-from surge.cli import catalogue, dead_letters, down, environment, fleet, status, updates, worker_check
 from surge.cli.console import Refusal, errors
 from surge.model import ProblemsError
 
 __all__ = ["app"]
 
 
+# Each module of this folder and its commands. A module is imported when one of them is asked for: to import
+# all costs each command a second.
+MODULES = {
+    "updates": ("up", "preview", "refresh"),
+    "down": ("down",),
+    "status": ("status", "watch"),
+    "catalogue": ("check", "filter"),
+    "fleet": ("fleet",),
+    "environment": ("env", "version"),
+    "worker_check": ("worker",),
+    "dead_letters": ("dead-letters",),
+}
+
+
 class Commands(TyperGroup):
     """Turns refusals and problems in files into plain lines on stderr and an exit code."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        for module in MODULES:
+            self._load(module)
+        return [name for names in MODULES.values() for name in names]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        module = next((module for module, names in MODULES.items() if cmd_name in names), None)
+        if module is None:
+            self.list_commands(ctx)  # an unknown name is compared with all
+        else:
+            self._load(module)
+        return super().get_command(ctx, cmd_name)
+
+    def _load(self, module: str) -> None:
+        if MODULES[module][0] not in self.commands:
+            part = typer.Typer()
+            import_module(f"surge.cli.{module}").register(part)
+            self.commands.update(typer.main.get_group(part).commands)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -38,11 +71,7 @@ app = typer.Typer(
     help="GPU filter fleets on Kubernetes that scale on how busy their workers are.",
     epilog="A stack is a file Pulumi.<name>.yaml. Exit codes: 0 done, 1 failed or refused, 130 interrupted.",
 )
-updates.register(app)
-down.register(app)
-status.register(app)
-catalogue.register(app)
-fleet.register(app)
-environment.register(app)
-worker_check.register(app)
-dead_letters.register(app)
+
+
+@app.callback()
+def _surge() -> None: ...

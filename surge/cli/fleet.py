@@ -13,11 +13,11 @@ from surge.cli.fleet_display import RUN_COLUMNS, run_rows
 from surge.cli.fleet_job import FleetJob, Work
 from surge.cli.fleet_runs import Run
 from surge.cli.operation import INTERRUPTED, Session
+from surge.cli.preflight import refuse_unless_possible
 from surge.cli.reshard import reshard
 from surge.cli.stacks import kubeconfig_file
-from surge.cli.status import NOT_RUNNING
+from surge.cli.state import NOT_RUNNING
 from surge.cli.tables import plain, table
-from surge.cli.updates import perform_up, refuse_unless_possible, remove_if_empty
 from surge.stack_outputs import StackNotRunningError, running_stack
 
 __all__ = ["register"]
@@ -49,7 +49,7 @@ def up(
     job = FleetJob.read(stack, "up", quiet=json)
     if job.settings.stack_kind == "local":
         refuse_unless_possible(job.root, job.settings)
-    runs = _run(job, perform_up, every=every, parallel=parallel)
+    runs = _run(job, Session.up, every=every, parallel=parallel)
     if job.settings.stack_kind == "local" and runs[0].state == "done":
         write(kubeconfig_file(job.root, stack), running_stack(job.root, stack).kubeconfig)
     _finish(job, runs, json=json)
@@ -92,7 +92,7 @@ def _preview(work: Session) -> None:
     try:
         work.perform(work.stack.preview)
     finally:
-        remove_if_empty(work)
+        work.remove_if_empty()
 
 
 def _run(job: FleetJob, work: Work, *, every: bool, parallel: int) -> list[Run]:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -102,7 +102,7 @@ class FleetJob:
         with Board(errors, f"{self.again}: {len(runs)} shards", runs, quiet=self.quiet) as board:
             run_all(
                 runs,
-                lambda run: work(self._open(run, {"shard": dict(found[run.stack].told)})),
+                lambda run: work(self._open_shard(run, found[run.stack], every=every)),
                 parallel=parallel,
                 interrupts=self.interrupts,
                 tell=board.tell,
@@ -123,7 +123,10 @@ class FleetJob:
     def _run(self, stack: str, filters: int) -> Run:
         return Run(stack, filters, Display(errors, stack, quiet=True))
 
-    def _open(self, run: Run, told: dict[str, Any]) -> Session:
+    def _open_shard(self, run: Run, part: Part, *, every: bool) -> Session:
+        return self._open(run, {"shard": dict(part.told)}, None if every else part.only)
+
+    def _open(self, run: Run, told: dict[str, Any], only: Sequence[str] | None = None) -> Session:
         # One at a time: the engine notes the selected stack in one file, and makes new ones in one folder.
         with OPENING:
             return opened(
@@ -134,4 +137,5 @@ class FleetJob:
                 again=self.again,
                 settings_of=self.stack,
                 told=told,
+                only=only,
             )

@@ -1,7 +1,7 @@
 """What each stack of a fleet is to hold, and which of them an update would change."""
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -59,12 +59,14 @@ class FleetState:
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One shard. told: what its program is told (surge:shard). to_do: what an update would do, in services;
-    "nothing" when it need not run."""
+    "nothing" when it need not run. only: the services that it may confine itself to; None when all of the
+    shard has to be looked at."""
 
     stack: str
     filters: Sequence[str]
     told: Mapping[str, Any]
     to_do: str
+    only: Sequence[str] | None
 
     @property
     def current(self) -> bool:
@@ -144,14 +146,15 @@ def parts(
             "shards": shards,
             "saturation": dict(running.fleet["saturation"]),
         }
-        texts = [item.model_dump_json(by_alias=True) for item in filters]
-        digest = _digest([*common, json.dumps(told), *texts])
+        built = _Built(_digest([*common, json.dumps(told)]), _services(filters))
+        held = state.shards.get(stack)
         found.append(
             Part(
                 stack=stack,
                 filters=[item.name for item in filters],
-                told={**told, "digest": digest},
-                to_do=_to_do(state, state.shards.get(stack), {service_of(item) for item in filters}, digest),
+                told={**told, "common": built.common, "services": built.services},
+                to_do=_to_do(state, held, built),
+                only=_only(held, built),
             )
         )
     return found
@@ -162,16 +165,45 @@ def here(settings: Settings, catalogue: Catalogue) -> list[Filter]:
     return [item for item in catalogue.filters if item.runs_at(settings.place)]
 
 
-def _to_do(state: FleetState, held: Held | None, wanted: Set[str], digest: str) -> str:
+@dataclass(frozen=True)
+class _Built:
+    """The digests of surge.model.Shard."""
+
+    common: str
+    services: Mapping[str, str]
+
+
+def _services(filters: Sequence[Filter]) -> dict[str, str]:
+    texts: dict[str, list[str]] = {}
+    for item in filters:
+        texts.setdefault(service_of(item), []).append(item.model_dump_json(by_alias=True))
+    return {service: _digest(each) for service, each in sorted(texts.items())}
+
+
+def _to_do(state: FleetState, held: Held | None, wanted: _Built) -> str:
+    services = wanted.services.keys()
     if held is None:
-        return f"create {len(wanted)}"
+        return f"create {len(services)}"
     have = {state.workers.get(name, name) for name in held.services}
-    if have != wanted:
-        new, gone = len(wanted - have), len(have - wanted)
+    if have != services:
+        new, gone = len(services - have), len(have - services)
         return ", ".join([*([f"create {new}"] if new else []), *([f"delete {gone}"] if gone else [])])
     if not held.settled:
         return "finish an update"
-    return NOTHING if held.digest == digest else "update"
+    return NOTHING if (held.common, held.built) == (wanted.common, wanted.services) else "update"
+
+
+def _only(held: Held | None, wanted: _Built) -> list[str] | None:
+    """None unless all that differs from what was built are entries of some services."""
+    if (
+        held is None
+        or not held.settled
+        or held.common != wanted.common
+        or held.services.keys() != held.built.keys()
+    ):
+        return None
+    names = held.built.keys() | wanted.services.keys()
+    return sorted(name for name in names if held.built.get(name) != wanted.services.get(name))
 
 
 def _digest(texts: Sequence[str]) -> str:

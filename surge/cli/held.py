@@ -19,12 +19,14 @@ SERVICE = "surge:fleet:FilterService"
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """services: filter -> URN. shards: of the whole fleet, as its base stack recorded it. digest: of what a
-    shard was built from. settled: no update of it was cut short."""
+    """services: filter -> URN. shards: of the whole fleet, as its base stack recorded it. common, built:
+    the digests of what a shard was built from, see surge.model.Shard. settled: no update of it was cut short.
+    """
 
     services: Mapping[str, str]
     shards: int | None
-    digest: str | None
+    common: str | None
+    built: Mapping[str, str]
     settled: bool
 
     @classmethod
@@ -33,10 +35,12 @@ class Held:
         outputs = next(
             (item.get("outputs") or {} for item in resources if item["type"] == "pulumi:pulumi:Stack"), {}
         )
+        built = outputs.get("built") or {}
         return cls(
             services={item["urn"].rpartition("::")[2]: item["urn"] for item in resources if _serves(item)},
             shards=(outputs.get("fleet") or {}).get("shards"),
-            digest=outputs.get("digest"),
+            common=built.get("common"),
+            built=built.get("services") or {},
             settled=not deployment.get("pending_operations")
             and not any(item.get("delete") or item.get("initErrors") for item in resources),
         )

@@ -1,6 +1,6 @@
 """One engine operation on one stack, with progress, interrupts and readable failures."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,13 @@ from pulumi.automation import CommandError, ConcurrentUpdateError, LocalWorkspac
 from surge.cli.console import Refusal, errors
 from surge.cli.diagnostics import readable
 from surge.cli.display import Display
-from surge.cli.engine_run import clear_pending, create_or_select, open_workspace, reason
+from surge.cli.engine_run import clear_pending, create_or_select, is_empty, open_workspace, reason
 from surge.cli.interrupts import Interrupts
 from surge.cli.locks import clear_stale
 from surge.cli.progress import Line, totals
 from surge.cli.stacks import PROJECT, state_directory
 from surge.engine import EngineError, engine_environment, stack_environment
+from surge.model.shard import ONLY
 
 __all__ = ["INTERRUPTED", "Session", "opened", "say_interrupted", "session"]
 
@@ -26,7 +27,10 @@ INTERRUPTED = 130
 
 @dataclass
 class Session:
-    """A stack that is ours to change: selected, unlocked, nothing left open by a killed update."""
+    """A stack that is ours to change: selected, unlocked, nothing left open by a killed update.
+
+    only: the services that its operations are confined to, None for the whole stack.
+    """
 
     root: Path
     stack: Stack
@@ -35,12 +39,16 @@ class Session:
     display: Display
     new: bool
     again: str
+    only: Sequence[str] | None = None
 
     def perform(self, call: Callable[..., Any], **options: Any) -> Any:
         """Return what `call` (such as stack.up) returns; progress goes to the display.
 
         Raises Refusal with exit code 130 after an interrupt, 1 after a failure.
         """
+        if self.only is not None:
+            # All that belongs to a service bears its name.
+            options["target"] = [f"**::{name}" for name in self.only]
         try:
             result = call(on_event=self.display.on_event, color="never", **options)
         except CommandError as error:
@@ -51,6 +59,19 @@ class Session:
             raise self._interrupted()
         self.display.show(Line("total", totals(self.display.steps.changes, self.display.elapsed_s)))
         return result
+
+    def up(self) -> None:
+        """Update the stack; one that is refused before its first resource leaves nothing. Raises Refusal."""
+        try:
+            self.perform(self.stack.up, show_secrets=False)
+        except Refusal:
+            self.remove_if_empty()
+            raise
+
+    def remove_if_empty(self) -> None:
+        """A stack that this command made, and that was refused before its first resource, goes again."""
+        if self.new and not self.interrupts.count and is_empty(self.root, self.stack.name):
+            self.workspace.remove_stack(self.stack.name, force=True, preserve_config=True)
 
     def _interrupted(self) -> Refusal:
         return Refusal(
@@ -106,12 +127,19 @@ def opened(
     again: str,
     settings_of: str | None = None,
     told: Mapping[str, Any] | None = None,
+    only: Sequence[str] | None = None,
 ) -> Session:
-    """Return stack `name` as ours to change, or raise Refusal; from any thread."""
+    """Return stack `name` as ours to change, or raise Refusal; from any thread.
+
+    only: services of a shard. Its program then declares these alone, and the engine, which is told the same,
+    looks at nothing else and deletes nothing else.
+    """
     removed = clear_stale(state_directory(root), PROJECT, name)
     try:
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
+        if only is not None:
+            environment |= {ONLY: ",".join(only)}
         workspace = open_workspace(root, environment, interrupts)
         stack, new = create_or_select(root, name, workspace)
         pending = clear_pending(root, name, workspace)
@@ -127,7 +155,7 @@ def opened(
         display.say(line)
     if pending:
         display.say(f"an update was killed half-way: took over its {pending} open steps")
-    return Session(root, stack, workspace, interrupts, display, new, again)
+    return Session(root, stack, workspace, interrupts, display, new, again, only)
 
 
 def say_interrupted(count: int) -> None:

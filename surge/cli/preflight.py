@@ -7,10 +7,21 @@ from pathlib import Path
 
 from providers.surge.folders import demand_ours
 from providers.surge.problems import ProblemError
+from surge.cli.console import Refusal
 from surge.cli.host_processes import HostProcess, listeners, marked
+from surge.cli.stacks import cluster_directory
+from surge.model import Settings
 from surge.policy.ports import SERVICES, Ports
 
-__all__ = ["ROOM_BYTES", "check", "missing_tools", "permission_problems", "port_problems", "room_problem"]
+__all__ = [
+    "ROOM_BYTES",
+    "check",
+    "missing_tools",
+    "permission_problems",
+    "port_problems",
+    "refuse_unless_possible",
+    "room_problem",
+]
 
 TOOLS = (
     "pulumi",
@@ -28,6 +39,13 @@ PACKAGES = {"rabbitmq-server": "rabbitmq-server", "prometheus": "prometheus"}
 # etcd's write-ahead log takes 64 MB pieces, Prometheus and the logs stay below a few hundred; the
 # broker stops publishers below its own disk limit.
 ROOM_BYTES = 2 * 1024**3
+
+
+def refuse_unless_possible(root: Path, settings: Settings) -> None:
+    """Raise Refusal, before anything is touched, when this machine cannot run the stack."""
+    problems = check(root, cluster_directory(root, settings.cluster.name), settings.ports)
+    if problems:
+        raise Refusal(*problems, "Nothing has been started or changed.")
 
 
 def check(root: Path, directory: Path, ports: Ports) -> list[str]:

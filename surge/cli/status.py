@@ -13,14 +13,13 @@ from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, out
 from surge.cli.reading import Reader
 from surge.cli.stacks import checkout, own_backend, read_settings, state_file
-from surge.cli.state import Snapshot, health, open_ends
+from surge.cli.state import NOT_RUNNING, Snapshot, health, open_ends
 from surge.cli.tables import FILTER_COLUMNS, PROCESS_COLUMNS, as_json, filter_rows, plain, process_rows, table
 from surge.engine import EngineError
 from surge.stack_outputs import RunningStack, StackNotRunningError, running_stack
 
 __all__ = ["register"]
 
-NOT_RUNNING = 2
 MOST_ENDS = 8
 
 

@@ -1,6 +1,5 @@
 """`surge up`, `surge preview`, `surge refresh`: the engine's operations with readable progress."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,18 +8,16 @@ from rich.markup import escape
 from providers.surge.folders import write
 from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, errors, out
-from surge.cli.engine_run import is_empty
 from surge.cli.fleet_plan import refuse_if_sharded
 from surge.cli.loop import Closing, wait_closed
-from surge.cli.operation import INTERRUPTED, Session, session
-from surge.cli.preflight import check
+from surge.cli.operation import INTERRUPTED, session
+from surge.cli.preflight import refuse_unless_possible
 from surge.cli.reading import Reader
 from surge.cli.report import as_text, up_json
-from surge.cli.stacks import checkout, cluster_directory, kubeconfig_file, read_settings
-from surge.model import Catalogue, Settings
+from surge.cli.stacks import checkout, kubeconfig_file, read_settings
 from surge.stack_outputs import running_stack
 
-__all__ = ["perform_up", "refuse_unless_possible", "register", "remove_if_empty"]
+__all__ = ["register"]
 
 NoChanges = Annotated[
     bool, typer.Option("--expect-no-changes", help="Exit with 1 when anything would change, or has changed.")
@@ -47,7 +44,7 @@ def up(stack: StackName = "local", json: Json = False) -> None:
     with session(
         root, stack, f"surge up {stack}", again=_again(stack), quiet=json, told={"shards": 1}
     ) as work:
-        perform_up(work)
+        work.up()
         if settings.stack_kind != "local":
             return
         running = running_stack(root, stack)
@@ -78,7 +75,7 @@ def preview(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
         try:
             work.perform(work.stack.preview, expect_no_changes=expect_no_changes)
         finally:
-            remove_if_empty(work)
+            work.remove_if_empty()
 
 
 def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
@@ -92,30 +89,7 @@ def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
         try:
             work.perform(work.stack.refresh, show_secrets=False, expect_no_changes=expect_no_changes)
         finally:
-            remove_if_empty(work)
-
-
-def refuse_unless_possible(root: Path, settings: Settings) -> None:
-    """Raise before anything is touched: ProblemsError for files, Refusal for this machine."""
-    Catalogue.read(root / settings.catalogue, settings)
-    problems = check(root, cluster_directory(root, settings.cluster.name), settings.ports)
-    if problems:
-        raise Refusal(*problems, "Nothing has been started or changed.")
-
-
-def perform_up(work: Session) -> None:
-    """Update the stack; one that is refused before its first resource leaves nothing. Raises Refusal."""
-    try:
-        work.perform(work.stack.up, show_secrets=False)
-    except Refusal:
-        remove_if_empty(work)
-        raise
-
-
-def remove_if_empty(work: Session) -> None:
-    """A stack that this command made, and that was refused before its first resource, goes again."""
-    if work.new and not work.interrupts.count and is_empty(work.root, work.stack.name):
-        work.workspace.remove_stack(work.stack.name, force=True, preserve_config=True)
+            work.remove_if_empty()
 
 
 def _refuse_unless_closed(closing: Closing, stack: str) -> None:

@@ -2,7 +2,11 @@
 
 from surge.model.base import Strict
 
-__all__ = ["Saturation", "Shard"]
+__all__ = ["ONLY", "Saturation", "Shard"]
+
+# Environment variable: the services, with commas, that a shard's program declares, and no other. Set for one
+# engine operation that is confined to them, and nowhere else: a whole update would delete the others.
+ONLY = "SURGE_ONLY"
 
 
 class Saturation(Strict):
@@ -14,10 +18,14 @@ class Saturation(Strict):
 
 
 class Shard(Strict):
-    """Shard `index` of `shards`, on the cluster of stack `base`. digest: of all that shapes it."""
+    """Shard `index` of `shards`, on the cluster of stack `base`.
+
+    common, services: digests of what shapes every service of it, and of each service's own entries.
+    """
 
     base: str
     index: int
     shards: int
     saturation: Saturation
-    digest: str
+    common: str
+    services: dict[str, str]

@@ -18,13 +18,14 @@ OUTPUTS = {
 }
 
 
-def shard(index: int, catalogue: Catalogue) -> RecordingMonitor:
+def shard(index: int, catalogue: Catalogue, only: list[str] | None = None) -> RecordingMonitor:
     told = Shard.model_validate(
         {
             "base": "test",
             "index": index,
             "shards": SHARDS,
-            "digest": "d",
+            "common": "c",
+            "services": {"ghibli": "g"},
             "saturation": {
                 "url": f"https://127.0.0.1:{settings().ports.saturation}",
                 "authentication": "saturation",
@@ -33,7 +34,7 @@ def shard(index: int, catalogue: Catalogue) -> RecordingMonitor:
         }
     )
     return record(
-        lambda: build(settings(), catalogue, root=ROOT, shard=told),
+        lambda: build(settings(), catalogue, root=ROOT, shard=told, only=only),
         stack=f"test-shard-{index:02}",
         references={"organization/surge/test": OUTPUTS},
     )
@@ -65,6 +66,20 @@ def test_a_service_moves_between_stacks_without_a_change(shards, stack):
         [at_base] = stack.of("pulumi:providers:kubernetes")
         assert provider.name == at_base.name
         assert provider.inputs.keys() - at_base.inputs.keys() == {"upsertExistingObjects"}
+
+
+def test_an_update_of_one_service_declares_it_alone_and_as_it_is_in_the_whole(shards, catalogue):
+    index = shard_of("ghibli", SHARDS)
+    alone = shard(index, catalogue, only=["ghibli"])
+    assert [item.name for item in alone.of(SERVICE)] == ["ghibli"]
+    for token in (DEPLOYMENT, SCALED_OBJECT):
+        assert alike(alone.named(token, "ghibli"), shards[index].named(token, "ghibli"))
+
+
+def test_all_that_belongs_to_a_service_bears_its_name(shards):
+    for made in shards:
+        for urn in (urn for urn in made.resources if SERVICE in urn):
+            assert urn.rpartition("::")[2] in {item.name for item in made.of(SERVICE)}
 
 
 def test_a_shard_has_services_and_nothing_else(shards):

@@ -104,6 +104,20 @@ def test_a_second_up_runs_no_shard_and_a_changed_entry_its_own_alone(checkout):
     assert identities(checkout) == before
 
 
+def test_an_entry_comes_and_goes_and_its_neighbours_stay(checkout):
+    home = home_stack("local", "visitor", 4)
+    write(checkout, dict.fromkeys(NAMES, ENTRY))
+    fleet_up(checkout)
+    before = identities(checkout)
+    for names, what in (([*NAMES, "visitor"], "create"), (NAMES, "delete")):
+        write(checkout, dict.fromkeys(names, ENTRY))
+        runs = fleet_up(checkout)
+        assert changed(runs[home]) == {what: 3}
+        left = {key: uid for key, uid in identities(checkout).items() if "visitor" not in key[1]}
+        assert left == before
+        assert checkout.surge("fleet", "status", "local", check=False).returncode == 0
+
+
 def test_a_shard_that_fails_stops_no_other_and_the_next_up_does_what_is_left(checkout):
     here = shard_of("watercolour", 4)
     other = next(name for name in ("oil", "ink", "chalk", "pencil") if shard_of(name, 4) != here)

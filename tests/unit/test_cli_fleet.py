@@ -1,6 +1,7 @@
 """Which stacks of a fleet are run, moved or refused, from what their states record; and runs side by side."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from surge.cli import app
 from surge.cli.console import Refusal, errors
 from surge.cli.display import Display
 from surge.cli.fleet_display import Board, run_rows
-from surge.cli.fleet_plan import FleetState, fleet_state, parts, refuse_if_sharded, shards_for
+from surge.cli.fleet_plan import FleetState, Part, fleet_state, parts, refuse_if_sharded, shards_for
 from surge.cli.fleet_runs import Run, run_all
 from surge.cli.held import SERVICE, Held
 from surge.cli.interrupts import Interrupts
@@ -165,9 +166,13 @@ RUNNING = RunningStack(
 )
 
 
-def planned(state: FleetState, catalogue: Catalogue, running: RunningStack = RUNNING) -> dict[str, str]:
+def plan(state: FleetState, catalogue: Catalogue, running: RunningStack = RUNNING) -> dict[str, Part]:
     found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=running, shards=4)
-    return {part.stack: part.to_do for part in found}
+    return {part.stack: part for part in found}
+
+
+def planned(state: FleetState, catalogue: Catalogue, running: RunningStack = RUNNING) -> dict[str, str]:
+    return {stack: part.to_do for stack, part in plan(state, catalogue, running).items()}
 
 
 def recorded(catalogue: Catalogue) -> FleetState:
@@ -178,7 +183,7 @@ def recorded(catalogue: Catalogue) -> FleetState:
         part.stack: held(
             part.stack,
             sorted({service_of(catalogue[name]) for name in part.filters}),
-            digest=part.told["digest"],
+            built={"common": part.told["common"], "services": part.told["services"]},
         )
         for part in found
     }
@@ -208,9 +213,50 @@ def test_an_added_and_a_removed_entry_run_their_shards_alone(catalogue):
     assert {stack for stack, what in to_do.items() if what != "nothing"} == expected
 
 
-def test_a_new_kubeconfig_runs_every_shard(catalogue):
+def test_an_update_is_confined_to_the_services_whose_entries_changed(catalogue):
+    state = recorded(catalogue)
+    first, *rest = catalogue.filters
+    changed = Catalogue((first.model_copy(update={"max": first.max + 1}), *rest))
+    assert plan(state, changed)[home_stack("local", first.name, 4)].only == [first.name]
+    moved = Catalogue((*rest, first.model_copy(update={"name": "one-more"})))
+    assert plan(state, moved)[home_stack("local", first.name, 4)].only is not None
+    assert first.name in (plan(state, moved)[home_stack("local", first.name, 4)].only or [])
+    assert "one-more" in (plan(state, moved)[home_stack("local", "one-more", 4)].only or [])
+
+
+def test_an_entry_of_a_set_changes_the_service_of_the_set(catalogue):
+    [member, *_] = [item for item in catalogue.filters if item.worker_set]
+    changed = Catalogue(
+        tuple(
+            item.model_copy(update={"slo_s": item.slo_s + 1}) if item.name == member.name else item
+            for item in catalogue.filters
+        )
+    )
+    found = plan(recorded(catalogue), changed)[home_stack("local", member.worker_set, 4)]
+    assert found.only == [member.worker_set]
+
+
+@pytest.mark.parametrize("what", ["cut short", "never built", "not all built"])
+def test_a_shard_that_is_not_as_it_was_built_is_looked_at_whole(catalogue, what):
+    state = recorded(catalogue)
+    first = catalogue.filters[0]
+    stack = home_stack("local", first.name, 4)
+    held_now = state.shards[stack]
+    other = {
+        "cut short": replace(held_now, settled=False),
+        "never built": replace(held_now, common=None, built={}),
+        "not all built": replace(held_now, services={**held_now.services, "left-behind": "urn"}),
+    }[what]
+    changed = Catalogue((first.model_copy(update={"max": first.max + 1}), *catalogue.filters[1:]))
+    part = plan(fleet(state.base, {**state.shards, stack: other}), changed)[stack]
+    assert not part.current
+    assert part.only is None
+
+
+def test_a_new_kubeconfig_runs_every_shard_whole(catalogue):
     other = RunningStack(**{**vars(RUNNING), "kubeconfig": "another"})
-    assert set(planned(recorded(catalogue), catalogue, other).values()) == {"update"}
+    found = plan(recorded(catalogue), catalogue, other).values()
+    assert {(part.to_do, part.only) for part in found} == {("update", None)}
 
 
 def run(stack: str) -> Run:

@@ -47,11 +47,11 @@ def catalogue_text(count: int = COUNT) -> str:
     return yaml.dump(document(count), Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
-def changed(catalogue: Mapping[str, Any]) -> dict[str, Any]:
-    """The catalogue with the image of one entry, in its middle, renewed."""
+def changed(catalogue: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """The catalogue with another image for one entry, in its middle."""
     filters = dict(catalogue["filters"])
     name = sorted(filters)[len(filters) // 2]
-    filters[name] = {**filters[name], "image": _image(name, "renewed")}
+    filters[name] = {**filters[name], "image": _image(name, version)}
     return {**catalogue, "filters": filters}
 
 
