@@ -1,6 +1,7 @@
 """The endpoints: what KEDA reads per filter, the batch, Prometheus' text, health and readiness."""
 
 import asyncio
+import secrets
 from typing import cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
@@ -43,6 +44,7 @@ class _Endpoints:
         self.sampler = sampler
         self.life = life
         self.stale_s = sampler.config.stale_s
+        self.process = secrets.token_hex(8)
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(SaturationCollector(sampler, answers))
         self.scraping = asyncio.Lock()
@@ -73,10 +75,12 @@ class _Endpoints:
 
     async def every(self, request: Request) -> Response:
         snapshot, now = self.sampler.snapshot, self.sampler.clock()
-        tag = f'"{id(self.sampler):x}-{snapshot.serial}"'
+        fresh = [row for _, row in snapshot.all_fresh(now, self.stale_s)]
+        # A snapshot stays while the broker is away, and its rows go stale one by one.
+        tag = f'"{self.process}-{snapshot.serial}-{len(fresh)}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag})
-        rows = b",".join(row.answer(now) for _, row in snapshot.all_fresh(now, self.stale_s))
+        rows = b",".join(row.answer(now) for row in fresh)
         return Response(b'{"filters":[' + rows + b"]}", media_type=JSON, headers={"etag": tag, **NO_STORE})
 
     async def metrics(self, _: Request) -> Response:

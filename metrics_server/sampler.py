@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from math import inf
 from threading import Lock
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,7 +25,7 @@ from metrics_server.snapshot import Read, Row, SetRow, Snapshot
 from metrics_server.sources import Counts, ReadError, Source, newest, sources
 from metrics_server.watch import Watch
 from surge.policy.demand import Demand, demand
-from surge.policy.history import History, Sample, Window
+from surge.policy.history import RETURN_SHARE, History, Sample, Window
 from surge.policy.pooling import Part, Pooled, pooled
 
 __all__ = ["NodeState", "Sampler"]
@@ -47,13 +48,17 @@ class _Answer(NamedTuple):
 
 
 class NodeState:
-    """One address of the broker: its last rows, when each last changed, and the account for /metrics."""
+    """One address of the broker: its last rows, when each last changed, and the account for /metrics.
+
+    back_at: when it answered again after it had not.
+    """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.rows: Mapping[bytes, Counts] = {}
         self.changed: dict[bytes, float] = {}
         self.reachable: bool | None = None
+        self.back_at = -inf
         self.reads: dict[str, int] = {"ok": 0}
         self.read_s = 0.0
 
@@ -142,7 +147,7 @@ class Sampler:
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
                 held = bells if spec.members else rows
-                if seen is None:
+                if seen is None or self._still_returning(node, name, seen, started):
                     row = held.get(name)
                     if row is not None and (only or row.node == read.node):
                         del held[name]
@@ -153,6 +158,13 @@ class Sampler:
         for spec in self._sets:
             self._add_up(spec, rows, bells.get(spec.name))
         self._publish(rows, started)
+
+    def _still_returning(self, node: NodeState, name: str, seen: Counts, started: float) -> bool:
+        """A broker that has just started shows queues empty whose messages it has not read yet."""
+        if any(seen[:3]) or started - node.back_at > RETURN_SHARE * self.config.windows_s[-1]:
+            return False
+        history = self.histories.get(name)
+        return history is not None and history.level > 0
 
     def _add_up(self, spec: FilterSpec, rows: dict[str, Row], bell: Row | None) -> None:
         """Without the numbers of one member a set has none: it would be staffed for the others alone."""
@@ -282,6 +294,8 @@ class Sampler:
 
     def _reach(self, node: NodeState, *, reachable: bool, why: str) -> None:
         if node.reachable != reachable:
+            if node.reachable is False:
+                node.back_at = self.clock()
             node.reachable = reachable
             event = "broker node answers" if reachable else "broker node does not answer"
             log.info(event, node=node.url, why=why, filters=len(self.specs))

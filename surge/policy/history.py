@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from surge.policy.signal import tidy
 
-__all__ = ["History", "Sample", "Window"]
+__all__ = ["RETURN_SHARE", "History", "Sample", "Window"]
 
 # Completions are at most U/S a second on average. Five times that and ten messages on top is
 # beyond any spread of service times or a service time in the catalogue that is 2x wrong.
@@ -96,6 +96,11 @@ class History:
     def busy_s(self) -> float:
         """Running integral of the unacked messages since the first sample, in message seconds."""
         return self._integrals[-1] if self._times else 0.0
+
+    @property
+    def level(self) -> float:
+        """U+B of the newest sample, in messages."""
+        return self._levels[-1] - self._lost if self._times else 0.0
 
     def append(self, at: float, unacked: float, ready: float) -> None:
         """Add counts; a sample not newer than the last is ignored.

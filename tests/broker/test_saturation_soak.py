@@ -215,6 +215,8 @@ def restart(node: ScratchBroker, drivers: list[Driver], compare: Comparison, cha
     chance.choice([node.stop, node.kill])()
     watch(compare.poll, 8)
     node.start()
+    # What the broker has not read yet is unknown, and no queue is served as empty that is not.
+    watch(compare.poll, 6)
     for driver in drivers:
         driver.resume()
     for driver in drivers:

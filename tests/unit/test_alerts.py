@@ -37,6 +37,8 @@ def test_an_alert_is_tested_to_fire_and_to_stay_quiet(name):
 
 
 def test_a_sample_is_told_to_be_old_while_it_is_still_served():
-    limit = float(RULES["SaturationSampleOld"]["expr"].rpartition(">")[2])
+    rule = RULES["SaturationSampleOld"]
+    limit = float(rule["expr"].rpartition(">")[2])
+    assert "for" not in rule
     assert Saturation().sample_s * 3 < limit < Saturation().stale_s
-    assert f"from {Saturation().stale_s:g} s on" in RULES["SaturationSampleOld"]["annotations"]["description"]
+    assert f"from {Saturation().stale_s:g} s on" in rule["annotations"]["description"]

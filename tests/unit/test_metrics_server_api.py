@@ -216,6 +216,14 @@ def test_the_batch_has_the_fresh_filters_and_a_tag_that_changes_with_each_sample
     assert server.get("/v1/filters", if_none_match=headers["etag"])[0] == status == 200
 
 
+def test_a_batch_whose_filters_have_gone_stale_is_not_the_one_that_was_read_before(server):
+    server.fed(a=(0, 1, 1), b=(0, 0, 2))
+    tag = server.get("/v1/filters")[1]["etag"]
+    server.clock.now += 30
+    status, _, body = server.get("/v1/filters", if_none_match=tag)
+    assert (status, json.loads(body)) == (200, {"filters": []})
+
+
 def test_prometheus_reads_without_a_token_and_sees_fresh_filters_only(server):
     server.fed(a=(4, 7, 10), b=(0, 0, 0))
     text = server.get("/metrics", None)[2].decode()
