@@ -24,7 +24,7 @@ def main() -> None:
             root=ROOT,
             shards=config.get_int("shards") or 1,
             shard=None if shard is None else Shard.model_validate(shard),
-            only=None if (only := os.environ.get(ONLY)) is None else only.split(","),
+            only=only.split(",") if (only := os.environ.get(ONLY)) else None,
         )
     except ProblemsError as error:
         raise pulumi.RunError("\n".join(error.problems)) from error

@@ -90,12 +90,19 @@ def shared_by(settings: Settings, cluster: ClusterOutputs, saturation: Saturatio
 
 
 def filter_services(
-    filters: Sequence[Filter], shared: Shared, ready: Sequence[pulumi.Resource] = ()
-) -> Mapping[str, FilterService]:
+    filters: Sequence[Filter],
+    shared: Shared,
+    *,
+    ready: Sequence[pulumi.Resource] = (),
+    digests: Mapping[str, str] | None = None,
+) -> None:
     """A service per filter, each a child of the stack itself: so `pulumi state move` takes it from one stack
-    to another and its URN changes in the stack's name alone. ready: what must serve before workers are made.
+    to another and its URN changes in the stack's name alone.
+
+    ready: what must serve before workers are made. digests: of all that shapes a service, by its name.
     """
-    return {
-        item.name: FilterService(item.name, FilterServiceArgs(filter=item, shared=shared, depends_on=ready))
-        for item in filters
-    }
+    for item in filters:
+        args = FilterServiceArgs(
+            filter=item, shared=shared, depends_on=ready, digest=(digests or {}).get(item.name)
+        )
+        FilterService(item.name, args)

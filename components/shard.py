@@ -18,7 +18,7 @@ __all__ = ["build_shard"]
 def build_shard(
     settings: Settings, catalogue: Catalogue, shard: Shard, only: Collection[str] | None = None
 ) -> None:
-    """Declare the services of the shard's filters, and export which they are and what it is built from.
+    """Declare the services of the shard's filters, and export which they are.
 
     only: of an operation that is confined to these services. Secrets come from the base stack's outputs,
     and stay secrets.
@@ -33,12 +33,9 @@ def build_shard(
         if item.runs_at(settings.place) and shard_of(item.name, shard.shards) == shard.index
     ]
     declared = [item for item in filters if only is None or item.name in only]
-    made = filter_services(declared, shared_by(settings, cluster, _saturation(shard, base)))
+    shared = shared_by(settings, cluster, _saturation(shard, base))
+    filter_services(declared, shared, digests=shard.services)
     pulumi.export("filters", [item.name for item in filters])
-    # Of objects that could not be made there is no id, and then no word of it: the next update goes on.
-    ids = [each.id for service in made.values() for each in service.made]
-    built = {"common": shard.common, "services": shard.services}
-    pulumi.export("built", pulumi.Output.all(*ids).apply(lambda _: built))
 
 
 def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:

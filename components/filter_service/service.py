@@ -19,9 +19,12 @@ __all__ = ["FilterService", "FilterServiceArgs"]
 
 @dataclass(frozen=True, kw_only=True)
 class FilterServiceArgs:
+    """digest: of all that shapes the service; None where nobody asks whether it has to be looked at."""
+
     filter: Filter
     shared: Shared
     depends_on: Sequence[pulumi.Resource] = ()
+    digest: str | None = None
 
 
 class FilterService(pulumi.ComponentResource):
@@ -31,13 +34,14 @@ class FilterService(pulumi.ComponentResource):
     spike. Only a filter that rests at zero says so when it is made: without a word a Deployment starts
     one worker, and 900 such filters would ask for 900 GPUs on their first day.
 
-    made: its objects on the cluster.
+    The digest is an input once an update has begun, and an output once all its objects are as it says.
     """
 
     def __init__(
         self, name: str, args: FilterServiceArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("surge:fleet:FilterService", name, None, opts)
+        begun = None if args.digest is None else {"digest": args.digest}
+        super().__init__("surge:fleet:FilterService", name, begun, opts)
         self._args = args
         self._metadata: k8s.meta.v1.ObjectMetaArgsDict = {
             "name": name,
@@ -47,13 +51,13 @@ class FilterService(pulumi.ComponentResource):
             "annotations": {"pulumi.com/patchFieldManager": "surge"},
         }
         template = pod_template(args.filter, args.shared)
-        self.made: list[pulumi.CustomResource] = []
+        self._made: list[pulumi.CustomResource] = []
         if args.filter.runs_as_jobs:
             self._scaled("ScaledJob", scaled_job(args.filter, args.shared, template))
         else:
             self._deployment(template)
             self._scaled("ScaledObject", scaled_object(args.filter, args.shared))
-        self.register_outputs({})
+        self.register_outputs({} if args.digest is None else {"digest": self._finished(args.digest)})
 
     def _deployment(self, template: k8s.core.v1.PodTemplateSpecArgsDict) -> None:
         name = self._args.filter.name
@@ -73,7 +77,7 @@ class FilterService(pulumi.ComponentResource):
                 self._child(), pulumi.ResourceOptions(ignore_changes=["spec.replicas"])
             ),
         )
-        self.made.append(workers)
+        self._made.append(workers)
 
     def _scaled(self, kind: str, spec: dict[str, Any]) -> None:
         scaling = k8s.apiextensions.CustomResource(
@@ -84,7 +88,11 @@ class FilterService(pulumi.ComponentResource):
             spec=spec,
             opts=self._child(),
         )
-        self.made.append(scaling)
+        self._made.append(scaling)
+
+    def _finished(self, digest: str) -> pulumi.Output[str]:
+        """An object that could not be made has no id, and then there is no word of the digest."""
+        return pulumi.Output.all(*[each.id for each in self._made]).apply(lambda _: digest)
 
     def _child(self) -> pulumi.ResourceOptions:
         return self._args.shared.cluster.child_of(self, self._args.depends_on)

@@ -11,6 +11,7 @@ from surge.cli.arguments import Json, StackName
 from surge.cli.console import Refusal, out
 from surge.cli.fleet_display import RUN_COLUMNS, run_rows
 from surge.cli.fleet_job import FleetJob, Work
+from surge.cli.fleet_plan import NOTHING
 from surge.cli.fleet_runs import Run
 from surge.cli.operation import INTERRUPTED, Session
 from surge.cli.preflight import refuse_unless_possible
@@ -66,7 +67,7 @@ def preview(
 
 @fleet.command()
 def status(stack: StackName = "local", json: Json = False) -> None:
-    """Show how many filters each shard holds, and what the next `surge fleet up` would do about it.
+    """Show how many filters each stack of a fleet holds, and what the next `surge fleet up` would do.
 
     Exit code 0: nothing; 1: something; 2: not up.
     """
@@ -77,15 +78,17 @@ def status(stack: StackName = "local", json: Json = False) -> None:
         parts = job.parts()
     except StackNotRunningError as error:
         raise Refusal(str(error), code=NOT_RUNNING) from error
+    base = job.base_is_current()
     rows = [(part.stack, len(part.filters), part.to_do) for part in parts]
+    rows = [(stack, 0, NOTHING if base else "look at it"), *rows] if rows else []
     if json:
-        shards = [dict(zip(("stack", "filters", "to_do"), row, strict=True)) for row in rows]
-        out.print_json(data={"stack": stack, "shards": shards})
+        stacks = [dict(zip(("stack", "filters", "to_do"), row, strict=True)) for row in rows]
+        out.print_json(data={"stack": stack, "stacks": stacks})
     elif rows:
         out.print(plain(STATUS_COLUMNS, [tuple(map(str, row)) for row in rows]), markup=False)
     else:
         out.print(f"the fleet of {stack} is one stack. See: surge status {stack}", markup=False)
-    raise typer.Exit(int(any(not part.current for part in parts)))
+    raise typer.Exit(int(any(to_do != NOTHING for *_, to_do in rows)))
 
 
 def _preview(work: Session) -> None:

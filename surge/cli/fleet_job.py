@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,7 +50,7 @@ class FleetJob:
         root = checkout()
         settings = read_settings(root, stack)
         catalogue = Catalogue.read(root / settings.catalogue, settings)
-        state = fleet_state(root, stack, catalogue)
+        state = fleet_state(root, stack)
         return cls(
             root=root,
             stack=stack,
@@ -66,14 +67,17 @@ class FleetJob:
         """Do `work` on the fleet's own stack unless it is current, and return how it went."""
         display = Display(errors, f"{self.again}: the stack itself", quiet=self.quiet)
         run = Run(self.stack, len(self._here) if self.count == 1 else 0, display)
-        digest = base_digest(self.root, self.settings, self.catalogue, self.count)
-        if self.count > 1 and not every and is_current(self.root, self.stack, digest):
+        if self.count > 1 and not every and self.base_is_current():
             run.state = "current"
             return run
-        turn(run, lambda it: work(self._open(it, {"shards": self.count})), self.interrupts)
+        turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=every)), self.interrupts)
         if run.state == "done" and self.changes:
-            remember(self.root, self.stack, digest)
+            remember(self.root, self.stack, self._base_digest)
         return run
+
+    def base_is_current(self) -> bool:
+        """Whether nothing has changed that the stack itself is made from; False where that is not known."""
+        return is_current(self.root, self.stack, self._base_digest)
 
     def parts(self) -> list[Part]:
         """Return the shards as they are to be. Raises StackNotRunningError without the stack itself."""
@@ -116,6 +120,10 @@ class FleetJob:
         counts = Counter(shard_of(service_of(item), self.count) for item in self._here)
         return [self._run(shard_stack(self.stack, index), counts[index]) for index in range(self.count)]
 
+    @cached_property
+    def _base_digest(self) -> str:
+        return base_digest(self.root, self.settings, self.catalogue, self.count)
+
     @property
     def _here(self) -> list[Filter]:
         return here(self.settings, self.catalogue)
@@ -124,9 +132,10 @@ class FleetJob:
         return Run(stack, filters, Display(errors, stack, quiet=True))
 
     def _open_shard(self, run: Run, part: Part, *, every: bool) -> Session:
-        return self._open(run, {"shard": dict(part.told)}, None if every else part.only)
+        only = () if every else part.only
+        return self._open(run, {"shard": dict(part.told)}, only, compare=not only)
 
-    def _open(self, run: Run, told: dict[str, Any], only: Sequence[str] | None = None) -> Session:
+    def _open(self, run: Run, told: dict[str, Any], only: Sequence[str] = (), *, compare: bool) -> Session:
         # One at a time: the engine notes the selected stack in one file, and makes new ones in one folder.
         with OPENING:
             return opened(
@@ -138,4 +147,5 @@ class FleetJob:
                 settings_of=self.stack,
                 told=told,
                 only=only,
+                compare=compare,
             )

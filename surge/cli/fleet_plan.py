@@ -15,7 +15,7 @@ from surge.model.worker_sets import service_of
 from surge.policy.shards import home_stack, shard_of, shard_stack, usual_shards
 from surge.stack_outputs import RunningStack
 
-__all__ = ["FleetState", "Part", "fleet_state", "here", "parts", "refuse_if_sharded", "shards_for"]
+__all__ = ["NOTHING", "FleetState", "Part", "fleet_state", "here", "parts", "refuse_if_sharded", "shards_for"]
 
 NOTHING = "nothing"
 # What a shard's objects are made from, beside settings and catalogue.
@@ -24,13 +24,9 @@ SOURCES = ("components", "surge/model", "surge/policy")
 
 @dataclass(frozen=True, kw_only=True)
 class FleetState:
-    """base: None when the fleet's stack was never up. shards: what exists of shard stacks, by name.
-
-    workers: filter -> the workers that serve it, where those are a set's; a set lies in one shard.
-    """
+    """base: None when the fleet's stack was never up. shards: what exists of shard stacks, by name."""
 
     stack: str
-    workers: Mapping[str, str]
     base: Held | None
     shards: Mapping[str, Held]
 
@@ -42,43 +38,38 @@ class FleetState:
         return self.base.shards or 1
 
     def misplaced(self, shards: int) -> dict[str, str]:
-        """Filter -> the stack that holds it, for all that `shards` shards would hold elsewhere."""
+        """Service -> the stack that holds it, for all that `shards` shards would hold elsewhere."""
         held = {self.stack: self.base, **self.shards}
         return {
             name: stack
             for stack, each in held.items()
             for name in (each.services if each else ())
-            if self.home(name, shards) != stack
+            if home_stack(self.stack, name, shards) != stack
         }
-
-    def home(self, service: str, shards: int) -> str:
-        """The stack where a service belongs."""
-        return home_stack(self.stack, self.workers.get(service, service), shards)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
     """One shard. told: what its program is told (surge:shard). to_do: what an update would do, in services;
-    "nothing" when it need not run. only: the services that it may confine itself to; None when all of the
+    "nothing" when it need not run. only: the services that it may confine itself to; none when all of the
     shard has to be looked at."""
 
     stack: str
     filters: Sequence[str]
     told: Mapping[str, Any]
     to_do: str
-    only: Sequence[str] | None
+    only: Sequence[str]
 
     @property
     def current(self) -> bool:
         return self.to_do == NOTHING
 
 
-def fleet_state(root: Path, stack: str, catalogue: Catalogue) -> FleetState:
+def fleet_state(root: Path, stack: str) -> FleetState:
     """Read the recorded state of all stacks of a fleet. Raises Refusal when one cannot be read."""
     found = {name: held_by(root, name) for name in shard_stacks(root, stack)}
     return FleetState(
         stack=stack,
-        workers={item.name: service_of(item) for item in catalogue.filters if item.worker_set},
         base=held_by(root, stack),
         shards={name: held for name, held in found.items() if held is not None},
     )
@@ -117,7 +108,7 @@ def shards_for(state: FleetState, settings: Settings, catalogue: Catalogue) -> i
 def refuse_if_sharded(root: Path, stack: str, settings: Settings, verb: str) -> None:
     """Raise Refusal when `surge up` or `preview` would see the base stack of a sharded fleet alone."""
     catalogue = Catalogue.read(root / settings.catalogue, settings)
-    shards = shards_for(fleet_state(root, stack, catalogue), settings, catalogue)
+    shards = shards_for(fleet_state(root, stack), settings, catalogue)
     if shards > 1:
         raise Refusal(
             f"the fleet of {stack} is {shards} shards, each a stack beside {stack}, and this would see none.",
@@ -146,15 +137,15 @@ def parts(
             "shards": shards,
             "saturation": dict(running.fleet["saturation"]),
         }
-        built = _Built(_digest([*common, json.dumps(told)]), _services(filters))
+        wanted = _digests(filters, [*common, json.dumps(told)])
         held = state.shards.get(stack)
         found.append(
             Part(
                 stack=stack,
                 filters=[item.name for item in filters],
-                told={**told, "common": built.common, "services": built.services},
-                to_do=_to_do(state, held, built),
-                only=_only(held, built),
+                told={**told, "services": wanted},
+                to_do=_to_do(held, wanted),
+                only=_only(held, wanted),
             )
         )
     return found
@@ -165,45 +156,31 @@ def here(settings: Settings, catalogue: Catalogue) -> list[Filter]:
     return [item for item in catalogue.filters if item.runs_at(settings.place)]
 
 
-@dataclass(frozen=True)
-class _Built:
-    """The digests of surge.model.Shard."""
-
-    common: str
-    services: Mapping[str, str]
-
-
-def _services(filters: Sequence[Filter]) -> dict[str, str]:
+def _digests(filters: Sequence[Filter], common: Sequence[str]) -> dict[str, str]:
     texts: dict[str, list[str]] = {}
     for item in filters:
         texts.setdefault(service_of(item), []).append(item.model_dump_json(by_alias=True))
-    return {service: _digest(each) for service, each in sorted(texts.items())}
+    return {service: _digest([*common, *each]) for service, each in sorted(texts.items())}
 
 
-def _to_do(state: FleetState, held: Held | None, wanted: _Built) -> str:
-    services = wanted.services.keys()
+def _to_do(held: Held | None, wanted: Mapping[str, str]) -> str:
     if held is None:
-        return f"create {len(services)}"
-    have = {state.workers.get(name, name) for name in held.services}
-    if have != services:
-        new, gone = len(services - have), len(have - services)
+        return f"create {len(wanted)}"
+    new, gone = len(wanted.keys() - held.services), len(held.services.keys() - wanted.keys())
+    if new or gone:
         return ", ".join([*([f"create {new}"] if new else []), *([f"delete {gone}"] if gone else [])])
     if not held.settled:
         return "finish an update"
-    return NOTHING if (held.common, held.built) == (wanted.common, wanted.services) else "update"
+    return NOTHING if held.built == wanted else "update"
 
 
-def _only(held: Held | None, wanted: _Built) -> list[str] | None:
-    """None unless all that differs from what was built are entries of some services."""
-    if (
-        held is None
-        or not held.settled
-        or held.common != wanted.common
-        or held.services.keys() != held.built.keys()
-    ):
-        return None
-    names = held.built.keys() | wanted.services.keys()
-    return sorted(name for name in names if held.built.get(name) != wanted.services.get(name))
+def _only(held: Held | None, wanted: Mapping[str, str]) -> list[str]:
+    """The services that are not built as wanted; none where that is all of them, or not all that is open."""
+    if held is None or not held.settled:
+        return []
+    names = held.services.keys() | wanted.keys()
+    changed = {name for name in names if held.built.get(name) != wanted.get(name)}
+    return [] if wanted.keys() <= changed else sorted(changed)
 
 
 def _digest(texts: Sequence[str]) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from surge.cli.console import Refusal
 from surge.cli.engine_run import latest
-from surge.cli.stacks import PROJECT, own_backend, state_file
+from surge.cli.locks import locks_of
+from surge.cli.stacks import PROJECT, own_backend, state_directory, state_file
 from surge.engine import engine_environment, read_pulumi
 from surge.policy.shards import MOST_SHARDS, shard_stack
 
@@ -19,35 +20,44 @@ SERVICE = "surge:fleet:FilterService"
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """services: filter -> URN. shards: of the whole fleet, as its base stack recorded it. common, built:
-    the digests of what a shard was built from, see surge.model.Shard. settled: no update of it was cut short.
+    """services: name -> URN. shards: of the whole fleet, as its base stack recorded it.
+
+    built: the digest that each service was finished with (see FilterService), without those that an update
+    began to change since, or left something to do. settled: no update was killed, which would have recorded
+    nothing, and nothing is left to do but on services.
     """
 
     services: Mapping[str, str]
     shards: int | None
-    common: str | None
     built: Mapping[str, str]
     settled: bool
 
     @classmethod
-    def parse(cls, deployment: Mapping[str, Any]) -> Self:
+    def parse(cls, deployment: Mapping[str, Any], *, killed: bool = False) -> Self:
+        """killed: whether an update of the stack is known to have ended without its record."""
         resources = deployment.get("resources") or []
         outputs = next(
             (item.get("outputs") or {} for item in resources if item["type"] == "pulumi:pulumi:Stack"), {}
         )
-        built = outputs.get("built") or {}
+        found = {
+            item["urn"]: item for item in resources if item["type"] == SERVICE and not item.get("delete")
+        }
+        left = {item.get("parent") for item in resources if item.get("delete") or item.get("initErrors")}
         return cls(
-            services={item["urn"].rpartition("::")[2]: item["urn"] for item in resources if _serves(item)},
+            services={urn.rpartition("::")[2]: urn for urn in found},
             shards=(outputs.get("fleet") or {}).get("shards"),
-            common=built.get("common"),
-            built=built.get("services") or {},
-            settled=not deployment.get("pending_operations")
-            and not any(item.get("delete") or item.get("initErrors") for item in resources),
+            built={
+                urn.rpartition("::")[2]: digest
+                for urn, item in found.items()
+                if urn not in left and (digest := _finished(item))
+            },
+            settled=not (killed or deployment.get("pending_operations") or left - found.keys()),
         )
 
 
-def _serves(item: Mapping[str, Any]) -> bool:
-    return item["type"] == SERVICE and not item.get("delete")
+def _finished(service: Mapping[str, Any]) -> str | None:
+    begun, ended = ((service.get(key) or {}).get("digest") for key in ("inputs", "outputs"))
+    return ended if begun == ended else None
 
 
 def held_by(root: Path, name: str) -> Held | None:
@@ -59,7 +69,7 @@ def held_by(root: Path, name: str) -> Held | None:
     if not path.exists():
         return None
     try:
-        return Held.parse(latest(path))
+        return Held.parse(latest(path), killed=bool(locks_of(state_directory(root), PROJECT, name)))
     except ValueError as error:
         raise Refusal(
             f"the state of stack {name} cannot be read: {error}",

@@ -43,7 +43,7 @@ def things_of(filters: Iterable[Filter], settings: Settings) -> dict[Thing, Mapp
 def _objects(filters: tuple[Filter, ...], settings: Settings) -> dict[Thing, Mapping[str, Any]]:
     ears, here = _Ears(), tuple(item for item in filters if home(item, settings) is not None)
     saturation = {"url": "", "authentication": "", "auth-modes": ""}
-    whole = {"base": "base", "index": 0, "shards": 1, "saturation": saturation, "common": "", "services": {}}
+    whole = {"base": "base", "index": 0, "shards": 1, "saturation": saturation, "services": {}}
     # The SDK takes the thread's current loop, and there is none any more after an asyncio.run().
     with closing(asyncio.new_event_loop()) as loop:
         asyncio.set_event_loop(loop)

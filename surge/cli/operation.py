@@ -13,6 +13,7 @@ from surge.cli.console import Refusal, errors
 from surge.cli.diagnostics import readable
 from surge.cli.display import Display
 from surge.cli.engine_run import clear_pending, create_or_select, is_empty, open_workspace, reason
+from surge.cli.held import SERVICE
 from surge.cli.interrupts import Interrupts
 from surge.cli.locks import clear_stale
 from surge.cli.progress import Line, totals
@@ -29,7 +30,8 @@ INTERRUPTED = 130
 class Session:
     """A stack that is ours to change: selected, unlocked, nothing left open by a killed update.
 
-    only: the services that its operations are confined to, None for the whole stack.
+    shard: of a fleet, whose services know nothing of each other: one that fails stops no other. options: of
+    the engine, for each operation.
     """
 
     root: Path
@@ -39,18 +41,16 @@ class Session:
     display: Display
     new: bool
     again: str
-    only: Sequence[str] | None = None
+    shard: bool
+    options: Mapping[str, Any]
 
     def perform(self, call: Callable[..., Any], **options: Any) -> Any:
         """Return what `call` (such as stack.up) returns; progress goes to the display.
 
         Raises Refusal with exit code 130 after an interrupt, 1 after a failure.
         """
-        if self.only is not None:
-            # All that belongs to a service bears its name.
-            options["target"] = [f"**::{name}" for name in self.only]
         try:
-            result = call(on_event=self.display.on_event, color="never", **options)
+            result = call(on_event=self.display.on_event, color="never", **self.options, **options)
         except CommandError as error:
             if self.interrupts.count:
                 raise self._interrupted() from error
@@ -63,7 +63,7 @@ class Session:
     def up(self) -> None:
         """Update the stack; one that is refused before its first resource leaves nothing. Raises Refusal."""
         try:
-            self.perform(self.stack.up, show_secrets=False)
+            self.perform(self.stack.up, show_secrets=False, continue_on_error=self.shard)
         except Refusal:
             self.remove_if_empty()
             raise
@@ -127,20 +127,20 @@ def opened(
     again: str,
     settings_of: str | None = None,
     told: Mapping[str, Any] | None = None,
-    only: Sequence[str] | None = None,
+    only: Sequence[str] = (),
+    compare: bool = False,
 ) -> Session:
     """Return stack `name` as ours to change, or raise Refusal; from any thread.
 
     only: services of a shard. Its program then declares these alone, and the engine, which is told the same,
-    looks at nothing else and deletes nothing else.
+    looks at nothing else and deletes nothing else. compare: look at the cluster before each operation, and
+    not only at what is recorded of it.
     """
     removed = clear_stale(state_directory(root), PROJECT, name)
     try:
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
-        if only is not None:
-            environment |= {ONLY: ",".join(only)}
-        workspace = open_workspace(root, environment, interrupts)
+        workspace = open_workspace(root, {**environment, ONLY: ",".join(only)}, interrupts)
         stack, new = create_or_select(root, name, workspace)
         pending = clear_pending(root, name, workspace)
     except EngineError as error:
@@ -155,7 +155,27 @@ def opened(
         display.say(line)
     if pending:
         display.say(f"an update was killed half-way: took over its {pending} open steps")
-    return Session(root, stack, workspace, interrupts, display, new, again, only)
+    return Session(
+        root,
+        stack,
+        workspace,
+        interrupts,
+        display,
+        new,
+        again,
+        shard=settings_of not in {None, name},
+        options=_options(only, compare=compare),
+    )
+
+
+def _options(only: Sequence[str], *, compare: bool) -> dict[str, Any]:
+    targets = {"target": [_target(service) for service in only]} if only else {}
+    return targets | ({"refresh": True} if compare else {})
+
+
+def _target(service: str) -> str:
+    """A service and all its objects, which bear its name."""
+    return f"**::{SERVICE}**::{service}"
 
 
 def say_interrupted(count: int) -> None:

@@ -25,9 +25,8 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.operation import INTERRUPTED, Session, opened, say_interrupted
 from surge.cli.stacks import checkout, read_settings
 from surge.cli.tables import plain
-from surge.model import Catalogue
 from surge.model.settings import SHARDS
-from surge.policy.shards import shard_stack
+from surge.policy.shards import home_stack, shard_stack
 
 __all__ = ["reshard"]
 
@@ -58,14 +57,13 @@ def reshard(shards: Shards, stack: StackName = "local", preview: Preview = False
             f"fleet.shards is {settings.fleet.shards} in Pulumi.{stack}.yaml: the next update would want it.",
             f"Set it to {shards}, or to auto, which keeps what the fleet has. Then: {_again(stack, shards)}",
         )
-    catalogue = Catalogue.read(root / settings.catalogue)
-    state = fleet_state(root, stack, catalogue)
+    state = fleet_state(root, stack)
     if state.recorded is None:
         raise Refusal(f"stack {stack} is not up: there is nothing to move. Start it: surge fleet up {stack}")
     moves = _moves(state, shards)
     _show(state, moves, shards)
     if not preview:
-        _Mover(root, stack, shards, catalogue).all()
+        _Mover(root, stack, shards).all()
         out.print(
             f"{stack} has {_counted(shards)}. Record what is where now: surge fleet up {stack}", markup=False
         )
@@ -77,7 +75,7 @@ def _moves(state: FleetState, shards: int) -> list[Move]:
     for name, source in state.misplaced(shards).items():
         each = held[source]
         assert each is not None  # noqa: S101 -- it holds the filter
-        found[source, state.home(name, shards)][name] = each.services[name]
+        found[source, home_stack(state.stack, name, shards)][name] = each.services[name]
     return [Move(source, dest, urns) for (source, dest), urns in sorted(found.items())]
 
 
@@ -98,8 +96,8 @@ def _show(state: FleetState, moves: Sequence[Move], shards: int) -> None:
 class _Mover:
     """Does the moves, in an order in which any of them may be the last."""
 
-    def __init__(self, root: Path, stack: str, shards: int, catalogue: Catalogue) -> None:
-        self._root, self._stack, self._shards, self._catalogue = root, stack, shards, catalogue
+    def __init__(self, root: Path, stack: str, shards: int) -> None:
+        self._root, self._stack, self._shards = root, stack, shards
         self._interrupts = Interrupts(say_interrupted)
         self._display = Display(errors, f"surge fleet reshard {stack}")
         self._opened: dict[str, Session] = {}
@@ -121,7 +119,7 @@ class _Mover:
                 ) from error
 
     def _state(self) -> FleetState:
-        return fleet_state(self._root, self._stack, self._catalogue)
+        return fleet_state(self._root, self._stack)
 
     def _move(self, move: Move, state: FleetState) -> None:
         self._end_if_interrupted()

@@ -84,7 +84,7 @@ def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
     A process that died is found here; the next `surge up` starts it again.
     """
     root = checkout()
-    read_settings(root, stack)
+    refuse_if_sharded(root, stack, read_settings(root, stack), "up --all")
     with session(root, stack, f"surge refresh {stack}", again=f"surge refresh {stack}") as work:
         try:
             work.perform(work.stack.refresh, show_secrets=False, expect_no_changes=expect_no_changes)

@@ -4,8 +4,8 @@ from surge.model.base import Strict
 
 __all__ = ["ONLY", "Saturation", "Shard"]
 
-# Environment variable: the services, with commas, that a shard's program declares, and no other. Set for one
-# engine operation that is confined to them, and nowhere else: a whole update would delete the others.
+# Environment variable: the services, with commas, that a shard's program declares, and no other; all when it
+# is empty. Set for each engine operation anew: a whole update with a name in it would delete the others.
 ONLY = "SURGE_ONLY"
 
 
@@ -20,12 +20,11 @@ class Saturation(Strict):
 class Shard(Strict):
     """Shard `index` of `shards`, on the cluster of stack `base`.
 
-    common, services: digests of what shapes every service of it, and of each service's own entries.
+    services: of each a digest of all that shapes it.
     """
 
     base: str
     index: int
     shards: int
     saturation: Saturation
-    common: str
     services: dict[str, str]

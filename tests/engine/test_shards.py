@@ -24,7 +24,6 @@ def shard(index: int, catalogue: Catalogue, only: list[str] | None = None) -> Re
             "base": "test",
             "index": index,
             "shards": SHARDS,
-            "common": "c",
             "services": {"ghibli": "g"},
             "saturation": {
                 "url": f"https://127.0.0.1:{settings().ports.saturation}",
@@ -78,8 +77,14 @@ def test_an_update_of_one_service_declares_it_alone_and_as_it_is_in_the_whole(sh
 
 def test_all_that_belongs_to_a_service_bears_its_name(shards):
     for made in shards:
-        for urn in (urn for urn in made.resources if SERVICE in urn):
-            assert urn.rpartition("::")[2] in {item.name for item in made.of(SERVICE)}
+        for item in (item for item in made.resources.values() if f"{SERVICE}$" in item.urn):
+            assert item.parent.rpartition("::")[2] == item.name
+
+
+def test_a_service_tells_the_digest_that_it_is_made_from(shards):
+    told = {item.name: item.inputs for made in shards for item in made.of(SERVICE)}
+    assert told.pop("ghibli") == {"digest": "g"}
+    assert list(told.values()) == [{}] * len(told)
 
 
 def test_a_shard_has_services_and_nothing_else(shards):

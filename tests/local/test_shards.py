@@ -3,8 +3,11 @@
 Tests run in the order of the file.
 """
 
+import getpass
 import json
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -45,9 +48,9 @@ def write(checkout: Checkout, filters: dict[str, Any]) -> None:
     (checkout.root / "filters.yaml").write_text(json.dumps({"filters": filters}))
 
 
-def fleet_up(checkout: Checkout, *, code: int = 0) -> dict[str, dict[str, Any]]:
+def fleet_up(checkout: Checkout, *options: str, code: int = 0) -> dict[str, dict[str, Any]]:
     """The summary of `surge fleet up`, by stack."""
-    done = checkout.surge("fleet", "up", "local", "--json", check=False)
+    done = checkout.surge("fleet", "up", "local", "--json", *options, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     return {run["stack"]: run for run in json.loads(done.stdout)["runs"]}
 
@@ -100,7 +103,7 @@ def test_a_second_up_runs_no_shard_and_a_changed_entry_its_own_alone(checkout):
     write(checkout, {**dict.fromkeys(NAMES, ENTRY), "ghibli": {**ENTRY, "max": 5}})
     ran = {stack: run for stack, run in fleet_up(checkout).items() if run["result"] != "current"}
     assert set(ran) - {"local"} == {home_stack("local", "ghibli", 4)}
-    assert changed(ran[home_stack("local", "ghibli", 4)]) == {"update": 1}
+    assert changed(ran[home_stack("local", "ghibli", 4)]) == {"update": 2}
     assert identities(checkout) == before
 
 
@@ -118,11 +121,41 @@ def test_an_entry_comes_and_goes_and_its_neighbours_stay(checkout):
         assert checkout.surge("fleet", "status", "local", check=False).returncode == 0
 
 
-def test_a_shard_that_fails_stops_no_other_and_the_next_up_does_what_is_left(checkout):
+def deployments(checkout: Checkout) -> client.AppsV1Api:
+    kubeconfig = json.loads(running_stack(checkout.root).kubeconfig)
+    return client.AppsV1Api(config.new_client_from_config_dict(kubeconfig))
+
+
+def test_all_puts_back_what_somebody_deleted_by_hand(checkout):
+    deployments(checkout).delete_namespaced_deployment("clay", "filters")
+    assert {run["result"] for run in fleet_up(checkout).values()} == {"current"}
+    runs = fleet_up(checkout, "--all")
+    assert {run["result"] for run in runs.values()} == {"done"}
+    assert ("Deployment", "clay") in identities(checkout)
+
+
+def test_after_a_killed_update_its_shard_is_compared_with_the_cluster(checkout):
+    """As if an update had been killed that changed clay, and clay's entry had been taken back since."""
+    stack = home_stack("local", "clay", 4)
+    apps = deployments(checkout)
+    apps.patch_namespaced_deployment("clay", "filters", {"metadata": {"labels": {"surge.dev/class": "any"}}})
+    locks = checkout.root / ".surge" / "state" / ".pulumi" / "locks" / "organization" / "surge" / stack
+    locks.mkdir(parents=True, exist_ok=True)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    lock = {"pid": gone.pid, "username": getpass.getuser(), "hostname": socket.gethostname()}
+    (locks / "killed.json").write_text(json.dumps(lock))
+    ran = {name for name, run in fleet_up(checkout).items() if run["result"] != "current"}
+    assert ran == {stack}
+    assert not list(locks.iterdir())
+    assert apps.read_namespaced_deployment("clay", "filters").metadata.labels["surge.dev/class"] != "any"
+
+
+def test_what_fails_stops_no_other_service_or_shard_and_the_next_up_does_what_is_left(checkout):
     here = shard_of("watercolour", 4)
     other = next(name for name in ("oil", "ink", "chalk", "pencil") if shard_of(name, 4) != here)
-    kubeconfig = json.loads(running_stack(checkout.root).kubeconfig)
-    apps = client.AppsV1Api(config.new_client_from_config_dict(kubeconfig))
+    beside = next(name for name in map("beside-{}".format, range(99)) if shard_of(name, 4) == here)
+    apps = deployments(checkout)
     labels = {"of": "somebody-else"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
     in_the_way: Any = {
@@ -130,11 +163,12 @@ def test_a_shard_that_fails_stops_no_other_and_the_next_up_does_what_is_left(che
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
     }
     apps.create_namespaced_deployment("filters", in_the_way)
-    write(checkout, dict.fromkeys([*NAMES, "watercolour", other], ENTRY))
+    write(checkout, dict.fromkeys([*NAMES, "watercolour", beside, other], ENTRY))
     runs = fleet_up(checkout, code=1)
     assert runs[home_stack("local", "watercolour", 4)]["result"] == "failed"
     assert "selector" in " ".join(runs[home_stack("local", "watercolour", 4)]["problems"])
     assert runs[home_stack("local", other, 4)]["result"] == "done"
+    assert {("Deployment", beside), ("ScaledObject", beside)} <= identities(checkout).keys()
     apps.delete_namespaced_deployment("watercolour", "filters")
     left = {stack for stack, run in fleet_up(checkout).items() if run["result"] == "done"}
     assert left - {"local"} == {home_stack("local", "watercolour", 4)}

@@ -1,6 +1,7 @@
 """Which stacks of a fleet are run, moved or refused, from what their states record; and runs side by side."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,10 @@ def urn(stack: str, kind: str, name: str) -> str:
     return f"urn:pulumi:{stack}::surge::{kind}::{name}"
 
 
-def deployment(stack: str, services: list[str], **outputs: Any) -> dict[str, Any]:
+def deployment(
+    stack: str, services: list[str], digests: Mapping[str, str] | None = None, **outputs: Any
+) -> dict[str, Any]:
+    """digests: of the services that were finished."""
     root = {
         "urn": urn(stack, "pulumi:pulumi:Stack", f"surge-{stack}"),
         "type": "pulumi:pulumi:Stack",
@@ -42,7 +46,10 @@ def deployment(stack: str, services: list[str], **outputs: Any) -> dict[str, Any
     made: list[dict[str, Any]] = [root]
     for name in services:
         service = urn(stack, SERVICE, name)
-        made.append({"urn": service, "type": SERVICE, "parent": root["urn"]})
+        digest = {"digest": (digests or {}).get(name)}
+        made.append(
+            {"urn": service, "type": SERVICE, "parent": root["urn"], "inputs": digest, "outputs": digest}
+        )
         made.append(
             {
                 "urn": urn(stack, f"{SERVICE}$kubernetes:apps/v1:Deployment", name),
@@ -53,8 +60,8 @@ def deployment(stack: str, services: list[str], **outputs: Any) -> dict[str, Any
     return {"resources": made}
 
 
-def held(stack: str, services: list[str], **outputs: Any) -> Held:
-    return Held.parse(deployment(stack, services, **outputs))
+def held(stack: str, services: list[str], digests: Mapping[str, str] | None = None, **outputs: Any) -> Held:
+    return Held.parse(deployment(stack, services, digests, **outputs))
 
 
 def sharded(shards: int, names: list[str] = NAMES) -> FleetState:
@@ -65,8 +72,8 @@ def sharded(shards: int, names: list[str] = NAMES) -> FleetState:
     return fleet(held("local", [], fleet={"shards": shards}), stacks)
 
 
-def fleet(base: Held | None, shards: dict[str, Held] | None = None, **workers: str) -> FleetState:
-    return FleetState(stack="local", base=base, shards=shards or {}, workers=workers)
+def fleet(base: Held | None, shards: dict[str, Held] | None = None) -> FleetState:
+    return FleetState(stack="local", base=base, shards=shards or {})
 
 
 ONE = fleet(held("local", NAMES, fleet={"shards": 1}))
@@ -116,12 +123,6 @@ def test_shards_of_a_cluster_that_is_gone_are_not_updated():
         shards_for(left, settings(), of(10))
 
 
-def test_a_worker_set_and_all_its_filters_are_one_service():
-    whole = fleet(held("local", ["a", "b"], fleet={"shards": 1}), a="set", b="set")
-    [move] = _moves(whole, 64)
-    assert (move.dest, set(move.urns)) == (home_stack("local", "set", 64), {"a", "b"})
-
-
 @pytest.mark.parametrize(("before", "after"), [(1, 4), (4, 8), (8, 4), (4, 1), (2, 16)])
 def test_a_move_brings_every_filter_home_and_leaves_the_others(before, after):
     state = ONE if before == 1 else sharded(before)
@@ -148,8 +149,25 @@ def test_a_state_cut_short_is_not_settled():
     state = deployment("local", NAMES[:1])
     assert Held.parse(state).settled
     assert not Held.parse({**state, "pending_operations": [{}]}).settled
-    state["resources"][-1]["delete"] = True
+    assert not Held.parse(state, killed=True).settled
+    state["resources"].append({"urn": "provider", "type": "pulumi:providers:kubernetes", "initErrors": ["e"]})
     assert not Held.parse(state).settled
+
+
+@pytest.mark.parametrize("left", [{"delete": True}, {"initErrors": ["not ready"]}])
+def test_what_is_left_to_do_on_a_service_is_that_services_alone(left):
+    state = deployment("local", ["a", "b"], {"a": "1", "b": "2"})
+    assert Held.parse(state).built == {"a": "1", "b": "2"}
+    state["resources"][-1] |= left
+    seen = Held.parse(state)
+    assert (seen.built, seen.settled) == ({"a": "1"}, True)
+
+
+@pytest.mark.parametrize(("begun", "ended"), [("2", "1"), ("2", None), (None, "1")])
+def test_a_service_that_an_update_began_and_did_not_finish_is_not_built(begun, ended):
+    state = deployment("local", ["a"], {"a": "1"})
+    state["resources"][1] |= {"inputs": {"digest": begun}, "outputs": {"digest": ended}}
+    assert Held.parse(state).built == {}
 
 
 RUNNING = RunningStack(
@@ -183,7 +201,7 @@ def recorded(catalogue: Catalogue) -> FleetState:
         part.stack: held(
             part.stack,
             sorted({service_of(catalogue[name]) for name in part.filters}),
-            built={"common": part.told["common"], "services": part.told["services"]},
+            part.told["services"],
         )
         for part in found
     }
@@ -219,9 +237,32 @@ def test_an_update_is_confined_to_the_services_whose_entries_changed(catalogue):
     changed = Catalogue((first.model_copy(update={"max": first.max + 1}), *rest))
     assert plan(state, changed)[home_stack("local", first.name, 4)].only == [first.name]
     moved = Catalogue((*rest, first.model_copy(update={"name": "one-more"})))
-    assert plan(state, moved)[home_stack("local", first.name, 4)].only is not None
-    assert first.name in (plan(state, moved)[home_stack("local", first.name, 4)].only or [])
-    assert "one-more" in (plan(state, moved)[home_stack("local", "one-more", 4)].only or [])
+    assert first.name in plan(state, moved)[home_stack("local", first.name, 4)].only
+    assert "one-more" in plan(state, moved)[home_stack("local", "one-more", 4)].only
+
+
+def test_an_entry_that_was_reverted_after_its_update_failed_is_updated_again(catalogue):
+    state = recorded(catalogue)
+    first = catalogue.filters[0]
+    stack = home_stack("local", first.name, 4)
+    unfinished = {name: each for name, each in state.shards[stack].built.items() if name != first.name}
+    failed = fleet(state.base, {**state.shards, stack: replace(state.shards[stack], built=unfinished)})
+    part = plan(failed, catalogue)[stack]
+    assert (part.to_do, part.only) == ("update", [first.name])
+
+
+def test_a_filter_may_join_a_set_of_another_shard(catalogue):
+    state = recorded(catalogue)
+    [member, *_] = [item for item in catalogue.filters if item.worker_set]
+    loner = member.model_copy(update={"name": "loner", "queue": "filter.loner", "worker_set": None})
+    before = recorded(Catalogue((*catalogue.filters, loner)))
+    assert home_stack("local", "loner", 4) != home_stack("local", member.worker_set, 4)
+    assert shards_for(before, settings(4), catalogue) == 4
+    joined = Catalogue((*catalogue.filters, loner.model_copy(update={"worker_set": member.worker_set})))
+    found = plan(before, joined)
+    assert found[home_stack("local", "loner", 4)].to_do == "delete 1"
+    assert found[home_stack("local", member.worker_set, 4)].only == [member.worker_set]
+    assert set(planned(state, catalogue).values()) == {"nothing"}
 
 
 def test_an_entry_of_a_set_changes_the_service_of_the_set(catalogue):
@@ -236,7 +277,7 @@ def test_an_entry_of_a_set_changes_the_service_of_the_set(catalogue):
     assert found.only == [member.worker_set]
 
 
-@pytest.mark.parametrize("what", ["cut short", "never built", "not all built"])
+@pytest.mark.parametrize("what", ["cut short", "never built"])
 def test_a_shard_that_is_not_as_it_was_built_is_looked_at_whole(catalogue, what):
     state = recorded(catalogue)
     first = catalogue.filters[0]
@@ -244,19 +285,18 @@ def test_a_shard_that_is_not_as_it_was_built_is_looked_at_whole(catalogue, what)
     held_now = state.shards[stack]
     other = {
         "cut short": replace(held_now, settled=False),
-        "never built": replace(held_now, common=None, built={}),
-        "not all built": replace(held_now, services={**held_now.services, "left-behind": "urn"}),
+        "never built": replace(held_now, built={}),
     }[what]
     changed = Catalogue((first.model_copy(update={"max": first.max + 1}), *catalogue.filters[1:]))
     part = plan(fleet(state.base, {**state.shards, stack: other}), changed)[stack]
     assert not part.current
-    assert part.only is None
+    assert part.only == []
 
 
 def test_a_new_kubeconfig_runs_every_shard_whole(catalogue):
     other = RunningStack(**{**vars(RUNNING), "kubeconfig": "another"})
     found = plan(recorded(catalogue), catalogue, other).values()
-    assert {(part.to_do, part.only) for part in found} == {("update", None)}
+    assert {(part.to_do, tuple(part.only)) for part in found} == {("update", ())}
 
 
 def run(stack: str) -> Run:
@@ -324,11 +364,11 @@ def checkout(tmp_path, monkeypatch):
 
 
 def test_up_and_preview_of_a_sharded_fleet_name_the_right_command(checkout):
-    assert fleet_state(checkout, "local", of(1)).recorded == 4
-    for verb in ("up", "preview"):
+    assert fleet_state(checkout, "local").recorded == 4
+    for verb, instead in (("up", "up"), ("preview", "preview"), ("refresh", "up --all")):
         result = CliRunner().invoke(app, [verb])
         assert result.exit_code == 1
-        assert f"Run: surge fleet {verb} local" in result.stderr
+        assert f"Run: surge fleet {instead} local" in result.stderr
 
 
 def test_a_fleet_of_one_stack_is_let_through(checkout):
