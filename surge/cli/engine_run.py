@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,10 +15,13 @@ from pulumi.automation import (
     CommandResult,
     LocalWorkspace,
     OnOutput,
+    OutputMap,
     PulumiCommand,
     Stack,
     StackNotFoundError,
+    UpdateSummary,
 )
+from pulumi.automation._stack import StackInitMode  # of the public constructor, and exported nowhere
 from pulumi.automation.errors import create_command_error
 
 from surge.cli.interrupts import Interrupts
@@ -79,6 +83,20 @@ class EngineCommand(PulumiCommand):
         return result
 
 
+class EngineStack(Stack):
+    """A stack whose operations end with the engine's own.
+
+    The SDK would run the CLI three times more for outputs and history that nobody here reads.
+    """
+
+    def outputs(self) -> OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool = True) -> UpdateSummary:
+        now = datetime.now(UTC)
+        return UpdateSummary("update", now, message="", environment={}, config={}, result="succeeded")
+
+
 class _Reader:
     """Reads a stream to its end in a thread, so that neither of two pipes fills up."""
 
@@ -113,10 +131,10 @@ def open_workspace(root: Path, environment: Mapping[str, str], interrupts: Inter
 def create_or_select(root: Path, name: str, workspace: LocalWorkspace) -> tuple[Stack, bool]:
     """Return the stack, and whether it is new. Raises CommandError, CalledProcessError."""
     try:
-        return Stack.select(name, workspace), False
+        return EngineStack(name, workspace, StackInitMode.SELECT), False
     except StackNotFoundError:
         create_stack(root, name, workspace.env_vars)
-        return Stack.select(name, workspace), True
+        return EngineStack(name, workspace, StackInitMode.SELECT), True
 
 
 def clear_pending(root: Path, name: str, workspace: LocalWorkspace) -> int:

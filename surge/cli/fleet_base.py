@@ -10,10 +10,10 @@ from pathlib import Path
 from surge.cli.stacks import own_backend, state_file
 from surge.model import Catalogue, Settings
 
-__all__ = ["base_digest", "is_current", "remember"]
+__all__ = ["OF_SHARDS", "base_digest", "is_current", "remember"]
 
 # What a filter is alone, and the queues, the metric server and the classes need not know.
-OF_SHARDS = {"image", "model", "gpu", "gpus"}
+OF_SHARDS = {"image", "model", "gpu", "gpus", "owner", "priority", "target"}
 SOURCES = ("*.py", "*.yaml", "*.mod", "requirements.txt")
 ELSEWHERE = {"build", "docs", "tests"}
 

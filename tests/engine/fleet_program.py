@@ -41,7 +41,7 @@ def fleet(
             cluster=cluster, broker=broker, filters=filters, models=chosen.workers.models, ready=[]
         )
         made = Fleet("one", args)
-        filter_services(services(filters), shared_by(chosen, cluster, _saturation()), made.ready)
+        filter_services(services(filters), shared_by(chosen, cluster, _saturation()), ready=made.ready)
         return made
 
     return run

@@ -32,10 +32,10 @@ class Recorded:
 
 @dataclass
 class RecordingMonitor:
-    """What `record` returns. outputs_of: the components that registered their outputs."""
+    """What `record` returns. outputs: what the stack and the components registered, by URN."""
 
     resources: dict[str, Recorded] = field(default_factory=dict)
-    outputs_of: set[str] = field(default_factory=set)
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def named(self, token: str, name: str) -> Recorded:
         [found] = [item for item in self.resources.values() if (item.token, item.name) == (token, name)]
@@ -89,7 +89,8 @@ class _Monitor(mocks.MockMonitor):
         return response
 
     def RegisterResourceOutputs(self, request: resource_pb2.RegisterResourceOutputsRequest) -> Any:  # noqa: N802
-        self._seen.outputs_of.add(request.urn)
+        told = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        self._seen.outputs[request.urn] = told
         return super().RegisterResourceOutputs(request)
 
 

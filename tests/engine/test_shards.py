@@ -3,6 +3,7 @@
 import pytest
 
 from components.stack import build
+from surge.cli.fleet_base import OF_SHARDS
 from surge.model import Catalogue, Shard, services
 from surge.policy.shards import shard_of
 from tests.engine.recording import Recorded, RecordingMonitor, record
@@ -85,6 +86,34 @@ def test_a_service_tells_the_digest_that_it_is_made_from(shards):
     told = {item.name: item.inputs for made in shards for item in made.of(SERVICE)}
     assert told.pop("ghibli") == {"digest": "g"}
     assert list(told.values()) == [{}] * len(told)
+    finished = {urn.rpartition("::")[2]: it for made in shards for urn, it in made.outputs.items()}
+    assert finished["ghibli"] == {"digest": "g"}
+
+
+def test_what_is_of_shards_alone_changes_nothing_of_the_stack_itself(catalogue, root):
+    others = {
+        "image": f"registry.example/other@sha256:{'1' * 64}",
+        "model": "nas://models/other",
+        "gpu": None,
+        "gpus": 4,
+        "owner": "others",
+        "priority": "low",
+        "target": 0.5,
+    }
+    assert others.keys() == OF_SHARDS
+    changed = Catalogue(
+        tuple(
+            each.model_copy(update=others) if each.name == "ghibli-ratio" else each
+            for each in catalogue.filters
+        )
+    )
+    before, after = (
+        record(lambda of=of: build(settings(), of, root=root, shards=SHARDS)) for of in (catalogue, changed)
+    )
+    assert {urn: it.inputs for urn, it in after.resources.items()} == {
+        urn: it.inputs for urn, it in before.resources.items()
+    }
+    assert after.outputs == before.outputs
 
 
 def test_a_shard_has_services_and_nothing_else(shards):

@@ -106,7 +106,7 @@ def test_every_component_tells_that_it_is_done(stack):
         item.urn for item in stack.resources.values() if not item.custom and item.token.startswith("surge:")
     }
     assert len(components) > len(KEDA_OBJECTS)
-    assert components <= stack.outputs_of
+    assert components <= stack.outputs.keys()
 
 
 def test_processes_start_after_what_they_need(stack):
