@@ -15,6 +15,7 @@ from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, sha
 from surge.cli.fleet_runs import Run, run_all, turn
 from surge.cli.interrupts import Interrupts
 from surge.cli.operation import Session, opened, say_interrupted
+from surge.cli.revival import dead_processes
 from surge.cli.stacks import checkout, read_settings
 from surge.model import Catalogue, Filter, Settings
 from surge.model.worker_sets import service_of
@@ -67,7 +68,8 @@ class FleetJob:
         display = Display(errors, f"{self.again}: the stack itself", quiet=self.quiet)
         run = Run(self.stack, len(self._here) if self.count == 1 else 0, display)
         digest = base_digest(self.root, self.settings, self.catalogue, self.count)
-        if self.count > 1 and not every and is_current(self.root, self.stack, digest):
+        current = is_current(self.root, self.stack, digest) and not dead_processes(self.root, self.settings)
+        if self.count > 1 and not every and current:
             run.state = "current"
             return run
         turn(run, lambda it: work(self._open(it, {"shards": self.count})), self.interrupts)

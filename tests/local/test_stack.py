@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -16,6 +17,7 @@ from lab.checkout import Checkout, scratch_checkout
 from lab.load import Account, Load, events
 from providers.surge.orphans import marked
 from providers.surge.supervisor import Supervisor
+from surge.cli import host_processes
 from surge.policy.gpu.protocol import ALLOCATED, Grant, grants_of
 from surge.stack_outputs import RunningStack, running_stack
 
@@ -269,6 +271,17 @@ def test_refresh_finds_what_died_with_its_supervisor_and_up_revives_it(checkout)
     kill_marked(checkout, "prometheus")
     assert checkout.surge("refresh", "local", "--expect-no-changes", check=False).returncode == 1
     checkout.surge("up", "local")
+    assert healthy(checkout)
+
+
+def test_up_alone_revives_a_stack_of_which_no_process_is_left(checkout):
+    for process in host_processes.marked(checkout.cluster):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    eventually(lambda: not host_processes.marked(checkout.cluster), "no process any more")
+    said = checkout.surge("up", "local").stderr
+    assert "dead: " in said
+    assert "kube-apiserver" in said
     assert healthy(checkout)
 
 
