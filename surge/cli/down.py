@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from surge.cli.abandoned import end_abandoned
 from surge.cli.arguments import StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.held import shard_stacks
@@ -37,7 +38,8 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
     """Destroy a stack and everything on it, and check that nothing is left.
 
     A local stack goes whatever its state: killed processes, a damaged state file, an update that
-    was killed half-way. What the engine cannot remove is swept by the marker its processes carry.
+    was killed half-way, with or without its engine. What the engine cannot remove is swept by the
+    marker its processes carry.
     """
     root = checkout()
     require_stack(root, stack)
@@ -58,6 +60,8 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
 
 def _local(root: Path, stack: str, settings: Settings) -> None:
     cluster = settings.cluster.name
+    for name in (stack, *shard_stacks(root, stack)):
+        end_abandoned(root, name, lambda line: errors.print(escape(line)))
     clear_stale(state_directory(root), PROJECT, stack)
     own = own_backend(root)
     if not own:
@@ -69,9 +73,10 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
         except Refusal as refusal:
             if refusal.code == INTERRUPTED:
                 raise
-            for line in refusal.lines[:1]:
-                errors.print(escape(line))
-            errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
+            _say_sweeping(refusal.lines[0])
+        except OSError as error:
+            # A full disk keeps the engine from starting, and nothing from being deleted.
+            _say_sweeping(str(error))
     # The cluster went with all that was on it, and nothing is left of what its shards recorded.
     stacks = [stack, *shard_stacks(root, stack)]
     for line in [*sweep(root, cluster), *(line for name in stacks for line in forget(root, name))]:
@@ -85,6 +90,11 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
         f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
         f"{settings.cluster.base_port + 39} {files}"
     )
+
+
+def _say_sweeping(why: str) -> None:
+    errors.print(escape(why))
+    errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
 
 
 def _destroy(root: Path, stack: str, *, fleet: str | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pulumi.automation import CommandError, ConcurrentUpdateError, LocalWorkspace, Stack
 
+from surge.cli.abandoned import mark
 from surge.cli.console import Refusal, errors
 from surge.cli.diagnostics import readable
 from surge.cli.display import Display
@@ -138,6 +139,7 @@ def opened(
     try:
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
+        environment |= mark(root, name)
         if only is not None:
             environment |= {ONLY: ",".join(only)}
         workspace = open_workspace(root, environment, interrupts)

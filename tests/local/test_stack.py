@@ -18,6 +18,8 @@ from lab.load import Account, Load, events
 from providers.surge.orphans import marked
 from providers.surge.supervisor import Supervisor
 from surge.cli import host_processes
+from surge.cli.abandoned import abandoned
+from surge.cli.stacks import cluster_directory
 from surge.policy.gpu.protocol import ALLOCATED, Grant, grants_of
 from surge.stack_outputs import RunningStack, running_stack
 
@@ -314,6 +316,18 @@ def test_an_up_that_was_interrupted_is_finished_by_the_next(tmp_path):
         assert first.returncode == 130
         made.surge("up", "local")
         assert healthy(made)
+
+
+def test_down_cleans_up_after_an_up_of_which_only_the_command_was_killed(tmp_path):
+    with scratch_checkout(tmp_path, base_port=BASE_PORT + 200) as made:
+        first = made.spawn("up", "local")
+        time.sleep(8)
+        first.kill()
+        first.communicate(timeout=60)
+        made.surge("down", "local", "--yes")
+        assert not (made.root / ".surge").exists()
+        assert host_processes.marked(cluster_directory(made.root, "local")) == []
+        assert abandoned(made.root, "local") == []
 
 
 def kill_marked(checkout: Checkout, process: str) -> None:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: help, refusals, exit codes, the generated reference."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from surge.cli import app
 from surge.cli.down import _confirm
 from surge.cli.reference import reference
+from surge.cli.stacks import state_file
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("up", "down", "status", "watch", "preview", "refresh", "env", "check", "version", "filter")
@@ -112,6 +114,22 @@ def test_status_of_a_stack_that_is_not_up_says_how_to_start_it(checkout):
     result = run("status")
     assert result.exit_code == 2
     assert "surge up local" in result.stderr
+
+
+def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, monkeypatch):
+    settings = checkout / "Pulumi.local.yaml"
+    settings.write_text(settings.read_text().replace("base-port: 21000", "base-port: 23650"))
+    state_file(checkout, "local").parent.mkdir(parents=True)
+    state_file(checkout, "local").write_text("{}")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for module in ("operation", "stacks"):
+        monkeypatch.setattr(f"surge.cli.{module}.engine_environment", full)
+    result = run("down")
+    assert (result.exit_code, (checkout / ".surge").exists()) == (0, False)
+    assert "No space left on device" in result.stderr
 
 
 def test_the_reference_in_docs_is_current():
