@@ -98,7 +98,9 @@ def test_up_ends_with_a_closed_loop(checkout):
 
 def test_a_second_up_has_nothing_to_do(checkout):
     checkout.surge("preview", "local", "--expect-no-changes")
-    assert "created" not in checkout.surge("up", "local").stdout
+    said = checkout.surge("up", "local").stderr
+    assert "nothing to do, " in said
+    assert "created" not in said
 
 
 def test_a_part_of_a_card_and_a_pair_run_where_nothing_else_may(checkout, stack):
