@@ -11,6 +11,8 @@ from surge.cli import app
 from surge.cli.down import _confirm
 from surge.cli.reference import reference
 from surge.cli.stacks import state_file
+from surge.engine import EngineError
+from surge.stack_outputs import StackNotRunningError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("up", "down", "status", "watch", "preview", "refresh", "env", "check", "version", "filter")
@@ -114,6 +116,30 @@ def test_status_of_a_stack_that_is_not_up_says_how_to_start_it(checkout):
     result = run("status")
     assert result.exit_code == 2
     assert "surge up local" in result.stderr
+
+
+def test_a_file_where_a_folder_should_be_is_told_in_one_line(checkout, monkeypatch):
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    engine = checkout / ".tools" / "bin" / "pulumi"
+    engine.parent.mkdir(parents=True)
+    engine.touch(0o755)
+    (checkout / ".surge").write_text("not ours")
+    result = run("env")
+    [line] = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith(
+        f"{checkout}/.surge/state: Not a directory. Look at `ls -ld {checkout}/.surge/state`"
+    )
+
+
+@pytest.mark.parametrize("error", [EngineError("make tools"), StackNotRunningError("surge up local")])
+def test_an_engine_that_is_not_there_is_told_with_the_next_command(checkout, monkeypatch, error):
+    def raises(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("surge.cli.catalogue.read_settings", raises)
+    result = run("filter", "list")
+    assert (result.exit_code, result.stderr.strip()) == (1, str(error))
 
 
 def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, monkeypatch):
