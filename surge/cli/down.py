@@ -11,11 +11,14 @@ from surge.cli.abandoned import end_abandoned
 from surge.cli.arguments import StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.held import shard_stacks
+from surge.cli.host_processes import strangers
 from surge.cli.locks import clear_stale
 from surge.cli.operation import INTERRUPTED, session
+from surge.cli.preflight import stranger_problems
 from surge.cli.stacks import (
     PROJECT,
     checkout,
+    cluster_directory,
     own_backend,
     read_settings,
     require_stack,
@@ -39,7 +42,7 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
 
     A local stack goes whatever its state: killed processes, a damaged state file, an update that
     was killed half-way, with or without its engine. What the engine cannot remove is swept by the
-    marker its processes carry.
+    marker its processes carry. Who else works in its folder, such as your own shell, has to leave first.
     """
     root = checkout()
     require_stack(root, stack)
@@ -60,6 +63,7 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
 
 def _local(root: Path, stack: str, settings: Settings) -> None:
     cluster = settings.cluster.name
+    _refuse_strangers(root, stack, cluster)
     for name in (stack, *shard_stacks(root, stack)):
         end_abandoned(root, name, lambda line: errors.print(escape(line)))
     clear_stale(state_directory(root), PROJECT, stack)
@@ -90,6 +94,13 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
         f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
         f"{settings.cluster.base_port + 39} {files}"
     )
+
+
+def _refuse_strangers(root: Path, stack: str, cluster: str) -> None:
+    """Raises Refusal rather than delete the cluster's directory under somebody's feet."""
+    problems = stranger_problems(strangers(cluster_directory(root, cluster)), root)
+    if problems:
+        raise Refusal(*problems, f"Nothing has been stopped or deleted. Then again: surge down {stack}")
 
 
 def _say_sweeping(why: str) -> None:

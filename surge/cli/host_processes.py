@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ __all__ = [
     "ports_by_role",
     "started_at",
     "stop",
+    "strangers",
     "with_variable",
 ]
 
@@ -36,14 +37,25 @@ class HostProcess:
 
 def marked(directory: Path) -> list[HostProcess]:
     """Every process, other than this one, that was started for the cluster in `directory`: by its marker."""
-    process = f"{PROCESS_MARKER}={directory}:".encode()
-    supervisor = f"{SUPERVISOR_MARKER}={directory}".encode()
     found: list[HostProcess] = []
     for pid in _pids():
-        marks = _environment(pid)
-        roles = [mark.removeprefix(process).decode() for mark in marks if mark.startswith(process)]
-        if pid != os.getpid() and (roles or supervisor in marks):
-            found.append(HostProcess(pid, _name(pid), "".join(roles[:1])))
+        roles = _roles(directory, _environment(pid))
+        if pid != os.getpid() and roles:
+            found.append(HostProcess(pid, _name(pid), roles[0]))
+    return found
+
+
+def strangers(directory: Path) -> list[tuple[HostProcess, Path]]:
+    """Every process that works in `directory` or below without that marker, and where it does."""
+    found: list[tuple[HostProcess, Path]] = []
+    for pid in _pids():
+        place = _place(pid)
+        if pid == os.getpid() or place is None or not place.is_relative_to(directory):
+            continue
+        environment = _environment(pid)
+        # Without any it has just been forked, or has ended meanwhile.
+        if any(environment) and not _roles(directory, environment):
+            found.append((HostProcess(pid, _name(pid)), place))
     return found
 
 
@@ -130,6 +142,22 @@ def _status(pid: int) -> list[str]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [] if fields[0] in "ZX" else fields
+
+
+def _roles(directory: Path, environment: Sequence[bytes]) -> list[str]:
+    """Its name in the cluster, "" for the supervisor; nothing for a stranger."""
+    process = f"{PROCESS_MARKER}={directory}:".encode()
+    roles = [each.removeprefix(process).decode() for each in environment if each.startswith(process)]
+    return roles or [""] * (f"{SUPERVISOR_MARKER}={directory}".encode() in environment)
+
+
+def _place(pid: int) -> Path | None:
+    """Its working directory; None when that is deleted, or not ours to see."""
+    try:
+        place = Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+    return None if place.name.endswith(" (deleted)") else place
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -2,15 +2,17 @@
 
 import errno
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from providers.surge.folders import claim
 from surge.cli import app
 from surge.cli.down import _confirm
 from surge.cli.reference import reference
-from surge.cli.stacks import state_file
+from surge.cli.stacks import cluster_directory, state_file
 from surge.engine import EngineError
 from surge.stack_outputs import StackNotRunningError
 
@@ -140,6 +142,17 @@ def test_an_engine_that_is_not_there_is_told_with_the_next_command(checkout, mon
     monkeypatch.setattr("surge.cli.catalogue.read_settings", raises)
     result = run("filter", "list")
     assert (result.exit_code, result.stderr.strip()) == (1, str(error))
+
+
+def test_down_deletes_no_folder_in_which_somebody_works(checkout):
+    claim(cluster_directory(checkout, "local"))
+    with subprocess.Popen(["sleep", "60"], cwd=cluster_directory(checkout, "local")) as shell:
+        result = run("down")
+        shell.kill()
+    assert result.exit_code == 1
+    assert f"sleep, process {shell.pid}" in result.stderr
+    assert "Nothing has been stopped or deleted. Then again: surge down local" in result.stderr
+    assert cluster_directory(checkout, "local").exists()
 
 
 def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, monkeypatch):

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,16 +17,18 @@ import pytest
 from providers.surge.folders import claim
 from surge.cli.abandoned import abandoned, end_abandoned
 from surge.cli.console import Refusal
-from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop
+from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop, strangers
 from surge.cli.interrupts import Interrupts
 from surge.cli.locks import Lock, clear_stale, judge, locks_of
 from surge.cli.preflight import (
     ROOM_BYTES,
     TOOLS,
+    check,
     missing_tools,
     permission_problems,
     port_problems,
     room_problem,
+    stranger_problems,
 )
 from surge.cli.teardown import forget, leftovers, remove_empty, sweep
 from surge.policy.ports import Ports
@@ -165,6 +168,26 @@ def test_processes_are_found_by_their_marker_and_a_longer_name_is_another_cluste
         assert other.poll() is None
     finally:
         for process in (ours, other):
+            process.kill()
+            process.wait()
+
+
+def test_a_process_in_the_clusters_folder_that_is_not_ours_is_named_with_the_way_out(tmp_path):
+    directory = tmp_path / "clusters" / "local"
+    (directory / "logs").mkdir(parents=True)
+    ours = sleeper(directory, ignores="import os;os.chdir(os.environ['SURGE_PROCESS'].split(':')[0]);")
+    theirs = subprocess.Popen(["sleep", "60"], cwd=directory / "logs")
+    beside = subprocess.Popen(["sleep", "60"], cwd=directory.parent)
+    try:
+        [problem] = stranger_problems(strangers(directory), tmp_path)
+        assert problem.startswith(f"sleep, process {theirs.pid}, works in {directory}/logs")
+        assert f"cd {tmp_path}" in problem
+        assert f"kill {theirs.pid}" in problem
+        assert problem in check(tmp_path, directory, PORTS)
+        shutil.rmtree(directory)
+        assert strangers(directory) == []
+    finally:
+        for process in (ours, theirs, beside):
             process.kill()
             process.wait()
 
