@@ -89,10 +89,10 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
     left = leftovers(root, cluster, settings.ports)
     if left:
         raise Refusal(*left, f"Not everything is gone. Look at it, then again: surge down {stack}")
-    files = "and no file outside .tools" if gone else "and no file of it"
+    files = "no file but the tool cache .tools/ and the" if gone else "no file of it but"
     out.print(
         f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
-        f"{settings.cluster.base_port + 39} {files}"
+        f"{settings.cluster.base_port + 39} and {files} reports in build/"
     )
 
 

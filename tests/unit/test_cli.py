@@ -169,6 +169,7 @@ def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, 
     result = run("down")
     assert (result.exit_code, (checkout / ".surge").exists()) == (0, False)
     assert "No space left on device" in result.stderr
+    assert "23650 to 23689 and no file but the tool cache .tools/ and the reports in build/" in result.stdout
 
 
 def test_the_reference_in_docs_is_current():
