@@ -103,7 +103,10 @@ def stack_environment(
 def read_pulumi(
     root: Path, environment: Mapping[str, str], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run `pulumi ARGUMENTS` without a terminal, and return what it printed, whatever its exit code."""
+    """Run `pulumi ARGUMENTS` without a terminal, and return what it printed, whatever its exit code.
+
+    A Ctrl-C does not reach it by itself: as a KeyboardInterrupt here it ends it.
+    """
     return subprocess.run(
         [pulumi_command(environment), "--non-interactive", *arguments],
         cwd=root,
@@ -112,6 +115,7 @@ def read_pulumi(
         capture_output=True,
         text=True,
         check=False,
+        process_group=0,
     )
 
 

@@ -1,9 +1,10 @@
 """Replay a spike on a running stack: `python -m lab.spike`, or `make spike`.
 
 Writes build/spike/report.json and build/spike/spike.png. Exit code 0: every published message was
-finished; 1: some were lost, one was taken from a worker by a scale-in, or one was finished twice by
-workers that were neither killed nor lost the broker; 2: the stack does not run or the shape is
-wrong; 130: interrupted, the report says so. Without Prometheus there is no picture, and 0 becomes 1.
+finished, and every filter came back to its minimum; 1: some were lost, one was taken from a worker by
+a scale-in, one was finished twice by workers that were neither killed nor lost the broker, or a filter
+kept more workers than its minimum; 2: the stack does not run or the shape is wrong; 130: interrupted,
+the report says so. Without Prometheus there is no picture, and 0 becomes 1.
 """
 
 import argparse
@@ -106,7 +107,7 @@ def _report(stack: RunningStack, shape: Shape, course: Course, asked: argparse.N
         "interrupted": course.interrupted,
         "publish_lag_s": round(course.lag_s * stack.time_factor, 3),
         "back_at_minimum": course.at_minimum,
-        "total": total_figures(filters.values(), waits) | {"hpa_sync_s": stack.hpa_sync_s},
+        "total": total_figures(filters.values(), waits),
         "filters": filters,
     }
 
@@ -120,6 +121,7 @@ def _facts(
         slots=int(summary["slots"]),
         slo_s=float(summary["slo_s"]),
         warmup_s=float(summary["warmup_s"]),
+        hpa_sync_s=stack.hpa_sync_s,
         capacity=shape.factor * shape.busy[name],
         published={key: at for (of_filter, key), at in course.published.items() if of_filter == name},
         events=[event for event in journal if event["filter"] == name],
@@ -146,12 +148,21 @@ def _tell(report: dict[str, Any]) -> None:
     for name, item in report["filters"].items():
         console.print(
             f"  {name} ({item['signal']}): late {100 * item['late_share']:.2f} %, "
-            f"wait p99 {item['wait_p99_s']} s, capacity after {item['time_to_capacity_s']} s, "
-            f"peak {item['peak_workers']}, "
+            f"wait p99 {item['wait_p99_s']} s, {_capacity(item)}, peak {item['peak_workers']}, "
             f"{item['busy_victims']} of {item['victims']} scaled in while busy, "
             f"{item['worker_seconds'] / 3600:.1f} worker hours"
         )
+    away = [name for name, back in report["back_at_minimum"].items() if not back]
+    console.print(f"back at the minimum of workers: {'all but ' + ', '.join(away) if away else 'all'}")
     console.print("build/spike/report.json  build/spike/spike.png")
+
+
+def _capacity(item: dict[str, Any]) -> str:
+    """When a filter had workers for all of its load, beside the time that can be hoped for."""
+    took_s, bound_s = item["time_to_capacity_s"], item["capacity_bound_s"]
+    if took_s is None:
+        return f"capacity never (bound {bound_s} s)"
+    return f"capacity after {took_s} s ({'within' if took_s <= bound_s else 'beyond'} {bound_s} s)"
 
 
 def _code(report: dict[str, Any]) -> int:
@@ -159,7 +170,8 @@ def _code(report: dict[str, Any]) -> int:
         return INTERRUPTED
     total = report["total"]
     wrong = ("lost", "redelivered_by_scale_in", "finished_twice_unexplained")
-    return FAILED if any(total[name] for name in wrong) else 0
+    failed = any(total[name] for name in wrong) or not all(report["back_at_minimum"].values())
+    return FAILED if failed else 0
 
 
 if __name__ == "__main__":

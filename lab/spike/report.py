@@ -8,6 +8,8 @@ from typing import Any
 __all__ = ["FilterFacts", "filter_figures", "total_figures", "waits_of"]
 
 PERCENTILES = {"wait_p50_s": 0.50, "wait_p95_s": 0.95, "wait_p99_s": 0.99}
+# From the step to the last worker Ready: a warm-up, and looks of the HPA until it has asked for all of them.
+CAPACITY_SYNCS = 3
 SUMMED = (
     "published",
     "finished",
@@ -29,13 +31,15 @@ SUMMED = (
 class FilterFacts:
     """One filter's share of a run. published: message id -> unix time. events: its journal, in order.
 
-    capacity: slots that must be Ready at the plateau. spike_at, start, end: unix times.
+    slo_s, warmup_s, hpa_sync_s: model seconds. capacity: slots that must be Ready at the plateau.
+    spike_at, start, end: unix times.
     """
 
     signal: str
     slots: int
     slo_s: float
     warmup_s: float
+    hpa_sync_s: float
     capacity: float
     published: Mapping[str, float]
     events: Sequence[Mapping[str, Any]]
@@ -45,7 +49,10 @@ class FilterFacts:
 
 
 def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
-    """Figures of one filter; times in model seconds, `factor` of them in a wall second."""
+    """Figures of one filter; times in model seconds, `factor` of them in a wall second.
+
+    capacity_bound_s: the time for its workers that can be hoped for, see CAPACITY_SYNCS.
+    """
     mine = [event for event in facts.events if event.get("message_id") in facts.published]
     finished = Counter(event["message_id"] for event in mine if event["event"] == "finished")
     again = {event["message_id"] for event in mine if event["event"] == "started" and event["redelivered"]}
@@ -55,6 +62,7 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
     workers, peak = _worker_seconds(facts)
     return {
         "signal": facts.signal,
+        "time_factor": factor,
         "published": len(facts.published),
         "finished": len(finished),
         "lost": len(set(facts.published) - set(finished)),
@@ -67,7 +75,9 @@ def filter_figures(facts: FilterFacts, factor: float) -> dict[str, Any]:
         "late_share": _share(late, len(facts.published)),
         **{name: _percentile(waits, part) for name, part in PERCENTILES.items()},
         "warmup_s": facts.warmup_s,
+        "hpa_sync_s": facts.hpa_sync_s,
         "time_to_capacity_s": _time_to_capacity(facts, factor),
+        "capacity_bound_s": round(facts.warmup_s + CAPACITY_SYNCS * facts.hpa_sync_s, 1),
         "peak_workers": peak,
         "worker_seconds": round(workers * factor, 1),
         "busy_seconds": round(_busy_seconds(mine) * factor, 1),
@@ -78,14 +88,14 @@ def total_figures(filters: Iterable[Mapping[str, Any]], waits: Sequence[float]) 
     """All filters together. waits: of every message, model seconds.
 
     peak_workers: the sum of the filters' peaks, which need not fall together. time_to_capacity_s: of the
-    slowest filter, None when one never got there. warmup_s: the longest.
+    slowest filter, None when one never got there. warmup_s: the longest. time_factor, hpa_sync_s: of all.
     """
     figures = list(filters)
     total: dict[str, Any] = {name: round(sum(item[name] for item in figures), 1) for name in SUMMED}
     total["late_share"] = _share(total["late"], total["published"])
     reached = [item["time_to_capacity_s"] for item in figures]
     total["time_to_capacity_s"] = None if None in reached else max(reached)
-    total["warmup_s"] = max(item["warmup_s"] for item in figures)
+    total |= {name: max(item[name] for item in figures) for name in ("time_factor", "warmup_s", "hpa_sync_s")}
     in_order = sorted(waits)
     return total | {name: _percentile(in_order, part) for name, part in PERCENTILES.items()}
 

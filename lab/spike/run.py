@@ -41,7 +41,7 @@ class Course:
 
 
 def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
-    """A KeyboardInterrupt ends the publishing; the queues are drained still.
+    """A KeyboardInterrupt ends the publishing, the queues are drained still; a second one ends that too.
 
     Raises LateScheduleError, PublishRefusedError.
     """
@@ -53,10 +53,7 @@ def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
     thread = Thread(target=_publish, args=(publisher, schedule, stack.time_factor, course), daemon=True)
     with Reader(stack) as reader:
         thread.start()
-        try:
-            _watch(reader, stack, shape, course, show, until=lambda _: not thread.is_alive())
-        except KeyboardInterrupt:
-            course.interrupted = True
+        _watch(reader, stack, shape, course, show, until=lambda _: not thread.is_alive())
         stop.set()
         thread.join()
         if course.refusal is not None:
@@ -104,16 +101,24 @@ def _watch(
     *,
     until: Callable[[Sequence[FilterState]], bool],
 ) -> None:
-    while True:
-        states = [state for state in reader.read().filters if state.name in shape.busy]
-        at_s = (time.time() - course.start) * stack.time_factor
-        course.at_minimum = {state.name: _at_rest(state) for state in states}
-        # A copy: the publisher adds to it meanwhile.
-        published = Counter(name for name, _ in course.published.copy())
-        show(at_s, _phase(shape, at_s, states), states, {name: published[name] for name in shape.busy})
-        if until(states):
-            return
-        time.sleep(LOOK_S)
+    """Look until `until` says that it is enough, or a KeyboardInterrupt comes, which the course notes."""
+    try:
+        while not until(_look(reader, stack, shape, course, show)):
+            time.sleep(LOOK_S)
+    except KeyboardInterrupt:
+        course.interrupted = True
+
+
+def _look(
+    reader: Reader, stack: RunningStack, shape: Shape, course: Course, show: Show
+) -> Sequence[FilterState]:
+    states = [state for state in reader.read().filters if state.name in shape.busy]
+    at_s = (time.time() - course.start) * stack.time_factor
+    course.at_minimum = {state.name: _at_rest(state) for state in states}
+    # A copy: the publisher adds to it meanwhile.
+    published = Counter(name for name, _ in course.published.copy())
+    show(at_s, _phase(shape, at_s, states), states, {name: published[name] for name in shape.busy})
+    return states
 
 
 def _phase(shape: Shape, at_s: float, states: Sequence[FilterState]) -> str:

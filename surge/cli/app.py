@@ -1,5 +1,6 @@
 """The command line: groups, options, exit codes."""
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -8,7 +9,9 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from surge.cli.console import Refusal, errors
+from surge.engine import EngineError
 from surge.model import ProblemsError
+from surge.stack_outputs import StackNotRunningError
 
 __all__ = ["app"]
 
@@ -28,7 +31,7 @@ MODULES = {
 
 
 class Commands(TyperGroup):
-    """Turns refusals and problems in files into plain lines on stderr and an exit code."""
+    """Turns refusals, problems in files and what the system refuses into plain lines and an exit code."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         for module in MODULES:
@@ -53,14 +56,32 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except Refusal as refusal:
-            for line in refusal.lines:
-                errors.print(escape(line))
-            raise typer.Exit(refusal.code) from refusal
+            raise _told(refusal.lines, refusal.code) from refusal
         except ProblemsError as wrong:
-            for line in wrong.problems:
-                errors.print(escape(line))
-            errors.print(f"{len(wrong.problems)} to mend; look again with: surge check")
-            raise typer.Exit(1) from wrong
+            count = f"{len(wrong.problems)} to mend; look again with: surge check"
+            raise _told([*wrong.problems, count]) from wrong
+        except (EngineError, StackNotRunningError) as error:
+            raise _told([str(error)]) from error
+        except BrokenPipeError:
+            raise  # who reads our output has had enough
+        except OSError as error:
+            raise _told([_of_the_system(error)]) from error
+
+
+def _told(lines: Iterable[str], code: int = 1) -> typer.Exit:
+    for line in lines:
+        errors.print(escape(line))
+    return typer.Exit(code)
+
+
+def _of_the_system(error: OSError) -> str:
+    """What a full disk, a missing permission or a file in the way is told as."""
+    if error.filename is None:
+        return f"{error.strerror or error}. Look at `df -h`, then run the same command again"
+    return (
+        f"{error.filename}: {error.strerror}. "
+        f"Look at `ls -ld {error.filename}` and `df -h`, then run the same command again"
+    )
 
 
 app = typer.Typer(

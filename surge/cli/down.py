@@ -7,14 +7,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from surge.cli.abandoned import end_abandoned
 from surge.cli.arguments import StackName
 from surge.cli.console import Refusal, errors, out
 from surge.cli.held import shard_stacks
+from surge.cli.host_processes import strangers
 from surge.cli.locks import clear_stale
 from surge.cli.operation import INTERRUPTED, session
+from surge.cli.preflight import stranger_problems
 from surge.cli.stacks import (
     PROJECT,
     checkout,
+    cluster_directory,
     own_backend,
     read_settings,
     require_stack,
@@ -37,7 +41,8 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
     """Destroy a stack and everything on it, and check that nothing is left.
 
     A local stack goes whatever its state: killed processes, a damaged state file, an update that
-    was killed half-way. What the engine cannot remove is swept by the marker its processes carry.
+    was killed half-way, with or without its engine. What the engine cannot remove is swept by the
+    marker its processes carry. Who else works in its folder, such as your own shell, has to leave first.
     """
     root = checkout()
     require_stack(root, stack)
@@ -58,6 +63,9 @@ def down(stack: StackName = "local", yes: Yes = False) -> None:
 
 def _local(root: Path, stack: str, settings: Settings) -> None:
     cluster = settings.cluster.name
+    _refuse_strangers(root, stack, cluster)
+    for name in (stack, *shard_stacks(root, stack)):
+        end_abandoned(root, name, lambda line: errors.print(escape(line)))
     clear_stale(state_directory(root), PROJECT, stack)
     own = own_backend(root)
     if not own:
@@ -69,9 +77,10 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
         except Refusal as refusal:
             if refusal.code == INTERRUPTED:
                 raise
-            for line in refusal.lines[:1]:
-                errors.print(escape(line))
-            errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
+            _say_sweeping(refusal.lines[0])
+        except OSError as error:
+            # A full disk keeps the engine from starting, and nothing from being deleted.
+            _say_sweeping(str(error))
     # The cluster went with all that was on it, and nothing is left of what its shards recorded.
     stacks = [stack, *shard_stacks(root, stack)]
     for line in [*sweep(root, cluster), *(line for name in stacks for line in forget(root, name))]:
@@ -80,11 +89,23 @@ def _local(root: Path, stack: str, settings: Settings) -> None:
     left = leftovers(root, cluster, settings.ports)
     if left:
         raise Refusal(*left, f"Not everything is gone. Look at it, then again: surge down {stack}")
-    files = "and no file outside .tools" if gone else "and no file of it"
+    files = "no file but the tool cache .tools/ and the" if gone else "no file of it but"
     out.print(
         f"stack {stack} is down: no process, no port of {settings.cluster.base_port} to "
-        f"{settings.cluster.base_port + 39} {files}"
+        f"{settings.cluster.base_port + 39} and {files} reports in build/"
     )
+
+
+def _refuse_strangers(root: Path, stack: str, cluster: str) -> None:
+    """Raises Refusal rather than delete the cluster's directory under somebody's feet."""
+    problems = stranger_problems(strangers(cluster_directory(root, cluster)), root)
+    if problems:
+        raise Refusal(*problems, f"Nothing has been stopped or deleted. Then again: surge down {stack}")
+
+
+def _say_sweeping(why: str) -> None:
+    errors.print(escape(why))
+    errors.print("the engine could not remove everything: sweeping what carries the cluster's marker")
 
 
 def _destroy(root: Path, stack: str, *, fleet: str | None = None) -> None:

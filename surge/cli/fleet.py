@@ -16,6 +16,7 @@ from surge.cli.fleet_runs import Run
 from surge.cli.operation import INTERRUPTED, Session
 from surge.cli.preflight import refuse_unless_possible
 from surge.cli.reshard import reshard
+from surge.cli.revival import show_dead
 from surge.cli.stacks import kubeconfig_file
 from surge.cli.state import NOT_RUNNING
 from surge.cli.tables import plain, table
@@ -50,7 +51,7 @@ def up(
     job = FleetJob.read(stack, "up", quiet=json)
     if job.settings.stack_kind == "local":
         refuse_unless_possible(job.root, job.settings)
-    runs = _run(job, Session.up, every=every, parallel=parallel)
+    runs = _run(job, lambda work: _up(job, work), every=every, parallel=parallel)
     if job.settings.stack_kind == "local" and runs[0].state == "done":
         write(kubeconfig_file(job.root, stack), running_stack(job.root, stack).kubeconfig)
     _finish(job, runs, json=json)
@@ -89,6 +90,12 @@ def status(stack: StackName = "local", json: Json = False) -> None:
     else:
         out.print(f"the fleet of {stack} is one stack. See: surge status {stack}", markup=False)
     raise typer.Exit(int(any(to_do != NOTHING for *_, to_do in rows)))
+
+
+def _up(job: FleetJob, work: Session) -> None:
+    if work.stack.name == job.stack:
+        show_dead(work, job.settings)
+    work.up()
 
 
 def _preview(work: Session) -> None:

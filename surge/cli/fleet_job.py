@@ -16,6 +16,7 @@ from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, sha
 from surge.cli.fleet_runs import Run, run_all, turn
 from surge.cli.interrupts import Interrupts
 from surge.cli.operation import Session, opened, say_interrupted
+from surge.cli.revival import dead_processes
 from surge.cli.stacks import checkout, read_settings
 from surge.model import Catalogue, Filter, Settings
 from surge.model.worker_sets import service_of
@@ -76,8 +77,13 @@ class FleetJob:
         return run
 
     def base_is_current(self) -> bool:
-        """Whether nothing has changed that the stack itself is made from; False where that is not known."""
-        return is_current(self.root, self.stack, self._base_digest)
+        """Whether nothing has changed that the stack itself is made from, and no process of it has died.
+
+        False where that is not known.
+        """
+        return is_current(self.root, self.stack, self._base_digest) and not dead_processes(
+            self.root, self.settings
+        )
 
     def parts(self) -> list[Part]:
         """Return the shards as they are to be. Raises StackNotRunningError without the stack itself."""

@@ -4,13 +4,24 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from providers.surge.orphans import PROCESS_MARKER, SUPERVISOR_MARKER
 
-__all__ = ["HostProcess", "listeners", "marked", "port_is_free", "ports_by_role", "stop"]
+__all__ = [
+    "HostProcess",
+    "listeners",
+    "marked",
+    "parent",
+    "port_is_free",
+    "ports_by_role",
+    "started_at",
+    "stop",
+    "strangers",
+    "with_variable",
+]
 
 LISTEN = "0A"
 
@@ -26,19 +37,37 @@ class HostProcess:
 
 def marked(directory: Path) -> list[HostProcess]:
     """Every process, other than this one, that was started for the cluster in `directory`: by its marker."""
-    process = f"{PROCESS_MARKER}={directory}:".encode()
-    supervisor = f"{SUPERVISOR_MARKER}={directory}".encode()
     found: list[HostProcess] = []
     for pid in _pids():
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:  # gone, or somebody else's
-            continue
-        marks = environment.split(b"\0")
-        roles = [mark.removeprefix(process).decode() for mark in marks if mark.startswith(process)]
-        if pid != os.getpid() and (roles or supervisor in marks):
-            found.append(HostProcess(pid, _name(pid), "".join(roles[:1])))
+        roles = _roles(directory, _environment(pid))
+        if pid != os.getpid() and roles:
+            found.append(HostProcess(pid, _name(pid), roles[0]))
     return found
+
+
+def strangers(directory: Path) -> list[tuple[HostProcess, Path]]:
+    """Every process that works in `directory` or below without that marker, and where it does."""
+    found: list[tuple[HostProcess, Path]] = []
+    for pid in _pids():
+        place = _place(pid)
+        if pid == os.getpid() or place is None or not place.is_relative_to(directory):
+            continue
+        environment = _environment(pid)
+        # Without any it has just been forked, or has ended meanwhile.
+        if any(environment) and not _roles(directory, environment):
+            found.append((HostProcess(pid, _name(pid)), place))
+    return found
+
+
+def with_variable(name: str, prefix: str) -> list[tuple[HostProcess, str]]:
+    """Every process that was started with a variable whose value begins so, with the rest of the value."""
+    wanted = f"{name}={prefix}".encode()
+    return [
+        (HostProcess(pid, _name(pid)), each.removeprefix(wanted).decode())
+        for pid in _pids()
+        for each in _environment(pid)
+        if pid != os.getpid() and each.startswith(wanted)
+    ]
 
 
 def ports_by_role(processes: Iterable[HostProcess]) -> dict[str, list[int]]:
@@ -74,14 +103,28 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def stop(processes: Iterable[HostProcess], patience_s: float = 10.0) -> None:
-    """End them: SIGTERM, and SIGKILL for those still there after `patience_s` seconds."""
+def stop(
+    processes: Iterable[HostProcess], patience_s: float = 10.0, how: signal.Signals = signal.SIGTERM
+) -> None:
+    """End them: asked first, and SIGKILL for those still there after `patience_s` seconds."""
     left = [process.pid for process in processes]
-    _signal(left, signal.SIGTERM)
+    _signal(left, how)
     until = time.monotonic() + patience_s
-    while (left := [pid for pid in left if _runs(pid)]) and time.monotonic() < until:
+    while (left := [pid for pid in left if _status(pid)]) and time.monotonic() < until:
         time.sleep(0.1)
     _signal(left, signal.SIGKILL)
+
+
+def started_at(pid: int) -> int | None:
+    """When the process started, in ticks since boot: with its pid this names it. None when it has ended."""
+    status = _status(pid)
+    return int(status[19]) if status else None
+
+
+def parent(pid: int) -> int | None:
+    """Return the pid of its parent; None when it has ended."""
+    status = _status(pid)
+    return int(status[1]) if status else None
 
 
 def _signal(pids: Iterable[int], number: int) -> None:
@@ -92,12 +135,36 @@ def _signal(pids: Iterable[int], number: int) -> None:
             continue
 
 
-def _runs(pid: int) -> bool:
+def _status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; none when it has ended, whether reaped or not."""
     try:
-        status = Path(f"/proc/{pid}/stat").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in "ZX"
+        return []
+    return [] if fields[0] in "ZX" else fields
+
+
+def _roles(directory: Path, environment: Sequence[bytes]) -> list[str]:
+    """Its name in the cluster, "" for the supervisor; nothing for a stranger."""
+    process = f"{PROCESS_MARKER}={directory}:".encode()
+    roles = [each.removeprefix(process).decode() for each in environment if each.startswith(process)]
+    return roles or [""] * (f"{SUPERVISOR_MARKER}={directory}".encode() in environment)
+
+
+def _place(pid: int) -> Path | None:
+    """Its working directory; None when that is deleted, or not ours to see."""
+    try:
+        place = Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return None
+    return None if place.name.endswith(" (deleted)") else place
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone, or somebody else's
+        return []
 
 
 def _pids() -> Iterator[int]:

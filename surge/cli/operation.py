@@ -9,6 +9,7 @@ from typing import Any
 
 from pulumi.automation import CommandError, ConcurrentUpdateError, LocalWorkspace, Stack
 
+from surge.cli.abandoned import mark
 from surge.cli.console import Refusal, errors
 from surge.cli.diagnostics import readable
 from surge.cli.display import Display
@@ -140,7 +141,8 @@ def opened(
     try:
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
-        workspace = open_workspace(root, {**environment, ONLY: ",".join(only)}, interrupts)
+        environment |= {**mark(root, name), ONLY: ",".join(only)}
+        workspace = open_workspace(root, environment, interrupts)
         stack, new = create_or_select(root, name, workspace)
         pending = clear_pending(root, name, workspace)
     except EngineError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from providers.surge.folders import demand_ours
 from providers.surge.problems import ProblemError
 from surge.cli.console import Refusal
-from surge.cli.host_processes import HostProcess, listeners, marked
+from surge.cli.host_processes import HostProcess, listeners, marked, strangers
 from surge.cli.stacks import cluster_directory
 from surge.model import Settings
 from surge.policy.ports import SERVICES, Ports
@@ -21,6 +21,7 @@ __all__ = [
     "port_problems",
     "refuse_unless_possible",
     "room_problem",
+    "stranger_problems",
 ]
 
 TOOLS = (
@@ -57,6 +58,7 @@ def check(root: Path, directory: Path, ports: Ports) -> list[str]:
         *permission_problems(root, directory),
         *room_problem(shutil.disk_usage(root).free, root),
         *port_problems(ports, taken, own),
+        *stranger_problems(strangers(directory), root),
     ]
 
 
@@ -130,3 +132,12 @@ def port_problems(ports: Ports, taken: Mapping[int, HostProcess | None], own: It
             f"Choose another cluster.base-port in the stack's settings, or {end}"
         )
     return problems
+
+
+def stranger_problems(found: Iterable[tuple[HostProcess, Path]], root: Path) -> list[str]:
+    """What works in a cluster's directory loses its ground when that is deleted. Often it is a shell."""
+    return [
+        f"{process.name}, process {process.pid}, works in {place}, which surge makes and deletes. "
+        f"If it is your own shell, leave that folder: cd {root}; if not, end it: kill {process.pid}"
+        for process, place in found
+    ]

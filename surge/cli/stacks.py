@@ -70,7 +70,7 @@ def own_backend(root: Path) -> bool:
         return True
     try:
         backend = engine_environment(root).get("PULUMI_BACKEND_URL")
-    except EngineError:
+    except (EngineError, OSError):  # on a full disk it cannot make its passphrase
         return True
     return backend == f"file://{state_directory(root)}"
 

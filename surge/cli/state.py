@@ -46,6 +46,11 @@ class ProcessState:
     def runs(self) -> bool:
         return self.state == "RUNNING"
 
+    @property
+    def kept(self) -> bool:
+        """Whether it runs or its supervisor starts it again; of any other the engine has to be told."""
+        return self.state in {"STARTING", "RUNNING", "BACKOFF"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:

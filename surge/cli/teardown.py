@@ -35,10 +35,14 @@ def sweep(root: Path, cluster: str) -> list[str]:
 
 
 def forget(root: Path, stack: str) -> list[str]:
-    """Delete what the file backend knows of `stack`: for a state that the engine cannot read."""
-    kept = state_directory(root) / ".pulumi"
+    """Delete every file that a checkout keeps of `stack`, a state that the engine cannot read among them.
+
+    Returns a line for each that the engine should have deleted.
+    """
+    place, kept = root / ".surge", state_directory(root) / ".pulumi"
     done: list[str] = []
-    kubeconfig_file(root, stack).unlink(missing_ok=True)
+    for own in (kubeconfig_file(root, stack), place / f"Pulumi.{stack}.yaml", place / f"current-{stack}"):
+        own.unlink(missing_ok=True)
     for path in sorted((kept / "stacks" / PROJECT).glob(f"{stack}.json*")):
         path.unlink()
         done.append(f"deleted {path}")

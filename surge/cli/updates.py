@@ -14,6 +14,7 @@ from surge.cli.operation import INTERRUPTED, session
 from surge.cli.preflight import refuse_unless_possible
 from surge.cli.reading import Reader
 from surge.cli.report import as_text, up_json
+from surge.cli.revival import show_dead
 from surge.cli.stacks import checkout, kubeconfig_file, read_settings
 from surge.stack_outputs import running_stack
 
@@ -35,6 +36,7 @@ def up(stack: StackName = "local", json: Json = False) -> None:
 
     Closed means: every filter has its minimum of workers Ready, its saturation is served, and its
     HPA reads it. Ctrl-C ends cleanly after the steps that run; the same command goes on from there.
+    Processes of a local stack that died, as after a reboot, are started again.
     """
     root = checkout()
     settings = read_settings(root, stack)
@@ -44,6 +46,7 @@ def up(stack: StackName = "local", json: Json = False) -> None:
     with session(
         root, stack, f"surge up {stack}", again=_again(stack), quiet=json, told={"shards": 1}
     ) as work:
+        show_dead(work, settings)
         work.up()
         if settings.stack_kind != "local":
             return
@@ -81,7 +84,7 @@ def preview(stack: StackName = "local", expect_no_changes: NoChanges = False) ->
 def refresh(stack: StackName = "local", expect_no_changes: NoChanges = False) -> None:
     """Compare the recorded state with what is there, and record what has changed outside.
 
-    A process that died is found here; the next `surge up` starts it again.
+    A process that died is found here, and by `surge up`, which starts it again.
     """
     root = checkout()
     refuse_if_sharded(root, stack, read_settings(root, stack), "up --all")

@@ -37,7 +37,9 @@ def test_spikes_with_crashes_lose_no_message(tmp_path):
             crash.start()
             checkout.module("lab.spike", "--shape", "lab/shapes/smoke.yaml", "--seed", str(seed), check=False)
             crash.join()
-            total = json.loads((checkout.root / "build" / "spike" / "report.json").read_text())["total"]
+            report = json.loads((checkout.root / "build" / "spike" / "report.json").read_text())
+            assert report["seed"] == seed, f"no report of the run in which {victim} crashed"
+            total = report["total"]
             assert total["published"] > 1000, victim
             assert (total["lost"], total["redelivered_by_scale_in"]) == (0, 0), (victim, after_s, total)
             if time.monotonic() > end:

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -16,6 +17,9 @@ from lab.checkout import Checkout, scratch_checkout
 from lab.load import Account, Load, events
 from providers.surge.orphans import marked
 from providers.surge.supervisor import Supervisor
+from surge.cli import host_processes
+from surge.cli.abandoned import abandoned
+from surge.cli.stacks import cluster_directory
 from surge.policy.gpu.protocol import ALLOCATED, Grant, grants_of
 from surge.stack_outputs import RunningStack, running_stack
 
@@ -94,7 +98,9 @@ def test_up_ends_with_a_closed_loop(checkout):
 
 def test_a_second_up_has_nothing_to_do(checkout):
     checkout.surge("preview", "local", "--expect-no-changes")
-    assert "created" not in checkout.surge("up", "local").stdout
+    said = checkout.surge("up", "local").stderr
+    assert "nothing to do, " in said
+    assert "created" not in said
 
 
 def test_a_part_of_a_card_and_a_pair_run_where_nothing_else_may(checkout, stack):
@@ -272,6 +278,17 @@ def test_refresh_finds_what_died_with_its_supervisor_and_up_revives_it(checkout)
     assert healthy(checkout)
 
 
+def test_up_alone_revives_a_stack_of_which_no_process_is_left(checkout):
+    for process in host_processes.marked(checkout.cluster):
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    eventually(lambda: not host_processes.marked(checkout.cluster), "no process any more")
+    said = checkout.surge("up", "local").stderr
+    assert "dead: " in said
+    assert "kube-apiserver" in said
+    assert healthy(checkout)
+
+
 def test_two_clusters_run_side_by_side(checkout, tmp_path):
     with scratch_checkout(
         tmp_path, base_port=BASE_PORT + 100, settings={"cluster": {"name": "two"}}
@@ -301,6 +318,18 @@ def test_an_up_that_was_interrupted_is_finished_by_the_next(tmp_path):
         assert first.returncode == 130
         made.surge("up", "local")
         assert healthy(made)
+
+
+def test_down_cleans_up_after_an_up_of_which_only_the_command_was_killed(tmp_path):
+    with scratch_checkout(tmp_path, base_port=BASE_PORT + 200) as made:
+        first = made.spawn("up", "local")
+        time.sleep(8)
+        first.kill()
+        first.communicate(timeout=60)
+        made.surge("down", "local", "--yes")
+        assert not (made.root / ".surge").exists()
+        assert host_processes.marked(cluster_directory(made.root, "local")) == []
+        assert abandoned(made.root, "local") == []
 
 
 def kill_marked(checkout: Checkout, process: str) -> None:

@@ -1,14 +1,20 @@
 """The command line as a user meets it: help, refusals, exit codes, the generated reference."""
 
+import errno
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from providers.surge.folders import claim
 from surge.cli import app
 from surge.cli.down import _confirm
 from surge.cli.reference import reference
+from surge.cli.stacks import cluster_directory, state_file
+from surge.engine import EngineError
+from surge.stack_outputs import StackNotRunningError
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("up", "down", "status", "watch", "preview", "refresh", "env", "check", "version", "filter")
@@ -112,6 +118,58 @@ def test_status_of_a_stack_that_is_not_up_says_how_to_start_it(checkout):
     result = run("status")
     assert result.exit_code == 2
     assert "surge up local" in result.stderr
+
+
+def test_a_file_where_a_folder_should_be_is_told_in_one_line(checkout, monkeypatch):
+    monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
+    engine = checkout / ".tools" / "bin" / "pulumi"
+    engine.parent.mkdir(parents=True)
+    engine.touch(0o755)
+    (checkout / ".surge").write_text("not ours")
+    result = run("env")
+    [line] = result.stderr.splitlines()
+    assert result.exit_code == 1
+    assert line.startswith(
+        f"{checkout}/.surge/state: Not a directory. Look at `ls -ld {checkout}/.surge/state`"
+    )
+
+
+@pytest.mark.parametrize("error", [EngineError("make tools"), StackNotRunningError("surge up local")])
+def test_an_engine_that_is_not_there_is_told_with_the_next_command(checkout, monkeypatch, error):
+    def raises(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("surge.cli.catalogue.read_settings", raises)
+    result = run("filter", "list")
+    assert (result.exit_code, result.stderr.strip()) == (1, str(error))
+
+
+def test_down_deletes_no_folder_in_which_somebody_works(checkout):
+    claim(cluster_directory(checkout, "local"))
+    with subprocess.Popen(["sleep", "60"], cwd=cluster_directory(checkout, "local")) as shell:
+        result = run("down")
+        shell.kill()
+    assert result.exit_code == 1
+    assert f"sleep, process {shell.pid}" in result.stderr
+    assert "Nothing has been stopped or deleted. Then again: surge down local" in result.stderr
+    assert cluster_directory(checkout, "local").exists()
+
+
+def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, monkeypatch):
+    settings = checkout / "Pulumi.local.yaml"
+    settings.write_text(settings.read_text().replace("base-port: 21000", "base-port: 23650"))
+    state_file(checkout, "local").parent.mkdir(parents=True)
+    state_file(checkout, "local").write_text("{}")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for module in ("operation", "stacks"):
+        monkeypatch.setattr(f"surge.cli.{module}.engine_environment", full)
+    result = run("down")
+    assert (result.exit_code, (checkout / ".surge").exists()) == (0, False)
+    assert "No space left on device" in result.stderr
+    assert "23650 to 23689 and no file but the tool cache .tools/ and the reports in build/" in result.stdout
 
 
 def test_the_reference_in_docs_is_current():

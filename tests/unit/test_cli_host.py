@@ -3,30 +3,37 @@
 import getpass
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
 from providers.surge.folders import claim
+from surge.cli.abandoned import abandoned, end_abandoned
 from surge.cli.console import Refusal
-from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop
+from surge.cli.host_processes import HostProcess, listeners, marked, port_is_free, stop, strangers
 from surge.cli.interrupts import Interrupts
 from surge.cli.locks import Lock, clear_stale, judge, locks_of
 from surge.cli.preflight import (
     ROOM_BYTES,
     TOOLS,
+    check,
     missing_tools,
     permission_problems,
     port_problems,
     room_problem,
+    stranger_problems,
 )
 from surge.cli.teardown import forget, leftovers, remove_empty, sweep
 from surge.policy.ports import Ports
 
+ROOT = Path(__file__).parents[2]
 PORTS = Ports(23_600)
 
 
@@ -165,6 +172,26 @@ def test_processes_are_found_by_their_marker_and_a_longer_name_is_another_cluste
             process.wait()
 
 
+def test_a_process_in_the_clusters_folder_that_is_not_ours_is_named_with_the_way_out(tmp_path):
+    directory = tmp_path / "clusters" / "local"
+    (directory / "logs").mkdir(parents=True)
+    ours = sleeper(directory, ignores="import os;os.chdir(os.environ['SURGE_PROCESS'].split(':')[0]);")
+    theirs = subprocess.Popen(["sleep", "60"], cwd=directory / "logs")
+    beside = subprocess.Popen(["sleep", "60"], cwd=directory.parent)
+    try:
+        [problem] = stranger_problems(strangers(directory), tmp_path)
+        assert problem.startswith(f"sleep, process {theirs.pid}, works in {directory}/logs")
+        assert f"cd {tmp_path}" in problem
+        assert f"kill {theirs.pid}" in problem
+        assert problem in check(tmp_path, directory, PORTS)
+        shutil.rmtree(directory)
+        assert strangers(directory) == []
+    finally:
+        for process in (ours, theirs, beside):
+            process.kill()
+            process.wait()
+
+
 def test_a_sweep_leaves_no_process_and_no_file_of_the_cluster(tmp_path):
     directory = tmp_path / ".surge" / "clusters" / "local"
     claim(directory)
@@ -199,6 +226,8 @@ def state_of(root, stack):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{ damaged")
     (kept / "history" / "surge" / stack).mkdir(parents=True)
+    for name in (f"Pulumi.{stack}.yaml", f"kubeconfig-{stack}", f"current-{stack}"):
+        (root / ".surge" / name).touch()
     return path
 
 
@@ -207,6 +236,8 @@ def test_a_damaged_state_is_forgotten_without_touching_another_stack(tmp_path):
     forget(tmp_path, "local")
     assert not local.exists()
     assert burst.exists()
+    assert {path for path in tmp_path.rglob("*") if "burst-1" not in path.name and path.is_file()} == set()
+    assert len(list((tmp_path / ".surge").glob("*burst-1*"))) == 3
     assert not remove_empty(tmp_path)
     forget(tmp_path, "burst-1")
     assert remove_empty(tmp_path)
@@ -253,3 +284,63 @@ def test_an_interrupt_reaches_every_engine_and_one_that_starts_late_exactly_once
         for engine in engines:
             assert engine.stdout is not None
             assert engine.stdout.read() == b"1\n"
+
+
+PLUGIN = "import time; time.sleep(60)"
+ENGINE = f"""
+import pathlib, signal, subprocess, sys, time
+plugin = subprocess.Popen([sys.executable, "-c", {PLUGIN!r}], process_group=0)
+def interrupted(*_):
+    pathlib.Path(sys.argv[1]).touch()
+    plugin.kill()
+    sys.exit()
+signal.signal(signal.SIGINT, interrupted if sys.argv[2] == "heeds" else signal.SIG_IGN)
+print(flush=True)
+time.sleep(60)
+"""
+COMMAND = f"""
+import os, pathlib, subprocess, sys, time
+from surge.cli.abandoned import mark
+environment = {{**os.environ, **mark(pathlib.Path(sys.argv[1]).parent, "local")}}
+subprocess.Popen([sys.executable, "-c", {ENGINE!r}, *sys.argv[1:]], env=environment, process_group=0)
+time.sleep(60)
+"""
+
+
+@contextmanager
+def command(noted: Path, how: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command whose engine, with a plugin, is at work on stack `local` of the folder that `noted` is in."""
+    arguments = [sys.executable, "-c", COMMAND, str(noted), how]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+            stop(abandoned(noted.parent, "local"), patience_s=0)
+
+
+def test_an_engine_is_abandoned_only_when_its_command_is_gone(tmp_path):
+    with command(tmp_path / "noted", "heeds") as process:
+        assert abandoned(tmp_path, "local") == []
+        process.kill()
+        process.wait()
+        assert len(abandoned(tmp_path, "local")) == 2
+        assert abandoned(tmp_path, "local-shard-1") == []
+        assert abandoned(tmp_path / "other", "local") == []
+
+
+@pytest.mark.parametrize("how", ["heeds", "ignores"])
+def test_an_abandoned_engine_is_interrupted_and_killed_when_that_does_not_help(tmp_path, how):
+    said: list[str] = []
+    with command(tmp_path / "noted", how) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        end_abandoned(tmp_path, "local", said.append, patience_s=5 if how == "heeds" else 0.3)
+        assert abandoned(tmp_path, "local") == []
+    assert (tmp_path / "noted").exists() == (how == "heeds")
+    assert len(said) == 1
+    end_abandoned(tmp_path, "local", said.append)
+    assert len(said) == 1

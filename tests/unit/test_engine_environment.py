@@ -1,11 +1,18 @@
+import os
+import signal
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from surge.engine import EngineError, engine_environment, shell_exports, stack_environment
+from surge.cli.host_processes import started_at
+from surge.engine import EngineError, engine_environment, read_pulumi, shell_exports, stack_environment
 
+ROOT = Path(__file__).parents[2]
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-kubernetes", "pulumi-resource-random")
 
 
@@ -117,3 +124,33 @@ def test_the_bundled_engine_writes_no_logs_but_those_of_before_stay(root: Path, 
     logs.mkdir()
     engine_environment(root, None, user)
     assert logs.is_dir()
+
+
+def pulumi(folder: Path, program: str) -> dict[str, str]:
+    """An environment where `pulumi` is a Python program."""
+    executable(folder / "pulumi")
+    (folder / "pulumi").write_text(f"#!{sys.executable}\nimport os, pathlib, time\n{program}\n")
+    return {"PATH": str(folder)}
+
+
+def test_a_reading_of_the_engine_is_in_a_process_group_of_its_own(tmp_path: Path) -> None:
+    environment = pulumi(tmp_path, "print(os.getpid() == os.getpgrp())")
+    assert read_pulumi(tmp_path, environment, "stack", "ls").stdout == "True\n"
+
+
+def test_an_interrupt_of_a_reading_leaves_no_engine_behind(tmp_path: Path) -> None:
+    noted = tmp_path / "noted"
+    environment = pulumi(
+        tmp_path, f"pathlib.Path({str(noted)!r}).symlink_to(str(os.getpid())); time.sleep(60)"
+    )
+    program = f"from surge.engine import *\nfrom pathlib import Path\nread_pulumi(Path('/'), {environment})"
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    ) as reading:
+        while not noted.is_symlink():
+            assert reading.poll() is None
+            time.sleep(0.05)
+        reading.send_signal(signal.SIGINT)
+    assert started_at(int(str(noted.readlink()))) is None

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,9 @@ from providers.surge import topology as parts
 from providers.surge.problems import ProblemError
 from providers.surge.topology import Live, matches, plan
 from providers.surge.topology_inputs import Topology
+from surge.policy.topology import RIGHTS
+
+PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
@@ -144,3 +148,8 @@ def test_a_password_is_compared_with_the_salted_hash(password, steps):
 def test_a_step_does_not_show_its_body():
     steps = plan(wanted(users=[{"name": "worker", "password": "hunter2"}]), live())
     assert "hunter2" not in repr(steps)
+
+
+def test_the_page_tells_the_tag_of_every_role():
+    rows = {row.split(" | ")[0].removeprefix("| "): row for row in PAGE.read_text().splitlines()}
+    assert [tag for role in RIGHTS for tag in RIGHTS[role]["tags"] if tag not in rows[role]] == []

@@ -4,7 +4,28 @@ from typing import Any
 
 import pytest
 
+from lab.spike.__main__ import _code, _tell
 from lab.spike.report import FilterFacts, filter_figures, total_figures, waits_of
+
+PROMISED = {
+    "time_factor",
+    "published",
+    "finished",
+    "lost",
+    "finished_twice",
+    "redelivered",
+    "redelivered_by_scale_in",
+    "late_share",
+    "wait_p50_s",
+    "wait_p95_s",
+    "wait_p99_s",
+    "warmup_s",
+    "hpa_sync_s",
+    "time_to_capacity_s",
+    "peak_workers",
+    "worker_seconds",
+    "busy_seconds",
+}
 
 
 def worker(t: float, event: str, name: str = "w1") -> dict[str, Any]:
@@ -23,6 +44,7 @@ def facts(
         "slots": 1,
         "slo_s": 60,
         "warmup_s": 60,
+        "hpa_sync_s": 15,
         "capacity": 2,
         "spike_at": 120.0,
         "start": 100.0,
@@ -215,6 +237,55 @@ def test_the_total_adds_counts_and_pools_waits():
     # One filter got there after a second, the other never: all of them together never did.
     assert figures[0]["time_to_capacity_s"] == 1
     assert total["time_to_capacity_s"] is None
+
+
+def test_filters_and_total_have_every_figure_that_a_report_promises():
+    figures = filter_figures(facts([job(110, "started", "a")], {"a": 109.0}), 7.5)
+    total = total_figures([figures, filter_figures(facts([]), 7.5)], [1.0])
+    assert total.keys() >= PROMISED
+    assert figures.keys() >= PROMISED | {"signal"}
+    assert [total[name] for name in ("time_factor", "hpa_sync_s")] == [7.5, 15]
+
+
+def test_capacity_is_hoped_for_after_a_warm_up_and_three_looks_of_the_hpa():
+    assert filter_figures(facts([], warmup_s=60, hpa_sync_s=15), 1)["capacity_bound_s"] == 105
+
+
+def report(*, took_s: float | None = 90.0, interrupted: bool = False, **back: bool) -> dict[str, Any]:
+    figures = filter_figures(facts([]), 1) | {"time_to_capacity_s": took_s}
+    return {
+        "interrupted": interrupted,
+        "back_at_minimum": back,
+        "total": total_figures([figures], []),
+        "filters": {"ghibli": figures},
+    }
+
+
+@pytest.mark.parametrize(
+    ("of_run", "code"),
+    [
+        (report(ghibli=True, beard=True), 0),
+        (report(ghibli=True, beard=False), 1),
+        (report(ghibli=True, beard=False, interrupted=True), 130),
+    ],
+)
+def test_a_filter_that_stays_above_its_minimum_is_a_failure_unless_nobody_waited_for_it(of_run, code):
+    assert _code(of_run) == code
+
+
+@pytest.mark.parametrize(
+    ("took_s", "said"),
+    [
+        (90.0, "after 90.0 s (within 105 s)"),
+        (186.0, "after 186.0 s (beyond 105 s)"),
+        (None, "capacity never"),
+    ],
+)
+def test_the_time_to_capacity_is_told_beside_its_bound_and_who_is_back_at_the_minimum(capsys, took_s, said):
+    _tell(report(took_s=took_s, ghibli=True, beard=False))
+    printed = " ".join(capsys.readouterr().out.split())
+    assert said in printed
+    assert "back at the minimum of workers: all but beard" in printed
 
 
 def test_a_victim_is_busy_when_it_had_a_job_in_hand_and_only_while_requests_came():
