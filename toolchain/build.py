@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from toolchain.running import FULL_DISK, alone, end_like_ctrl_c, explain, running
 
 __all__ = [
+    "KEDA_VERSION",
     "MODULES",
     "OWN_GO",
     "BuildError",
@@ -39,6 +40,8 @@ KUBERNETES_VERSION = " ".join(
         "gitVersion": "v1.36.3", "gitMajor": "1", "gitMinor": "36", "gitTreeState": "clean",
     }.items()
 )  # fmt: skip
+# KEDA's source says `main`; etcd, kwok and actionlint know their own version.
+KEDA_VERSION = "-X github.com/kedacore/keda/v2/version.Version=2.21.0"
 PULUMI_VERSION = "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
 
 
@@ -92,6 +95,7 @@ MODULES = (
             Tool("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
             Tool("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter"),
         ),
+        KEDA_VERSION,
         source="github.com/kedacore/keda/v2", copies_root="config", link="keda",
         copies=("crd/bases", "general", "service_account", "rbac", "metrics-server"),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,20 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_other_flags_give_another_hash(root: Path) -> None:
     assert module_hash(root, ETCD, "1") != module_hash(root, replace(ETCD, ldflags="-X a=b"), "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "pinned"),
+    [
+        ("keda", "github.com/kedacore/keda/v2"),
+        ("kubernetes", "k8s.io/kubernetes"),
+        ("pulumi", "github.com/pulumi/pulumi/pkg/v3"),
+    ],
+)
+def test_the_version_that_is_stamped_is_the_one_that_is_pinned(name: str, pinned: str) -> None:
+    [flags] = [module.ldflags for module in MODULES if module.name == name]
+    [stamped] = re.findall(r"ersion=v?(\S+)", flags)
+    assert f"\t{pinned} v{stamped} " in (ROOT / "toolchain" / name / "go.mod").read_text()
 
 
 def test_what_is_present_is_not_built_again(root: Path) -> None:
