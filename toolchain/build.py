@@ -26,6 +26,7 @@ __all__ = [
     "Module",
     "Tool",
     "build",
+    "build_seconds",
     "find_go",
     "main",
     "module_hash",
@@ -34,6 +35,8 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_GO = Path(".tools/go/go/bin/go")
+# In a module's folder: how long its build took.
+SECONDS = "seconds"
 KUBERNETES_VERSION = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in {
@@ -125,6 +128,20 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
     return built
 
 
+def build_seconds(root: Path) -> dict[str, float] | None:
+    """Seconds that each module's build took, by its name; None when a module does not tell.
+
+    Downloads are in them where they had to be made, and Go's own cache has helped with what it held.
+    """
+    took = {}
+    for module in MODULES:
+        file = (root / ".tools/bin" / module.tools[0].name).resolve().parents[1] / SECONDS
+        if not file.is_file():
+            return None
+        took[module.name] = float(file.read_text())
+    return took
+
+
 def find_go(root: Path) -> str:
     """The `go` to build with, as new as the modules want it: from PATH, else bootstrap.py's in `.tools`."""
     wanted, seen = wanted_go(root), "no go on PATH"
@@ -161,6 +178,7 @@ def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=folder.parent))
     made = temporary / "made"
+    start = time.monotonic()
     made.mkdir()
     (temporary / "scratch").mkdir()
     try:
@@ -171,6 +189,7 @@ def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
             directory = _output([go, "list", "-m", "-f", "{{.Dir}}", module.source], source)
             for part in module.copies:
                 _copy_yaml(Path(directory) / module.copies_root / part, made / "config" / part)
+        (made / SECONDS).write_text(f"{time.monotonic() - start:.1f}\n")
         made.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 
 from toolchain import bootstrap
-from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go, module_hash, wanted_go
+from toolchain.build import (
+    MODULES,
+    OWN_GO,
+    ROOT,
+    BuildError,
+    build,
+    build_seconds,
+    find_go,
+    module_hash,
+    wanted_go,
+)
 from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
@@ -64,6 +74,20 @@ def test_what_is_present_is_not_built_again(root: Path) -> None:
     assert build(root, str(root / "go"), ["etcdctl"]) == 0
     assert (root / "log").read_text() == calls
     assert (root / ".tools/bin/etcd").read_text() == "tool\n"
+
+
+def test_builds_tell_how_long_they_took_once_every_one_of_them_does(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert build_seconds(root) is None
+    monkeypatch.setattr("toolchain.build.MODULES", (ETCD,))
+    build(root, str(root / "go"))
+    took = build_seconds(root)
+    assert took is not None
+    assert took.keys() == {"etcd"}
+    assert took["etcd"] >= 0
+    next((root / ".tools").glob("etcd-*/seconds")).unlink()
+    assert build_seconds(root) is None
 
 
 def test_a_failed_build_leaves_nothing_and_says_how_to_retry(
