@@ -118,9 +118,8 @@ def _step(name: str) -> Iterator[None]:
 
 def _ready(*, dev: bool, tools: bool, names: list[str] | None) -> None:
     of_engine = tools_of_engine(os.environ.get("SURGE_ENGINE"))
-    if tools:
-        with _step("Debian packages"):
-            ready_packages()
+    with _step("Debian packages"):
+        ready_packages(programs=tools)
     (ROOT / ".tools").mkdir(exist_ok=True)
     with alone(ROOT / ".tools", "bootstrap"):
         with _step("Python packages"):
