@@ -112,6 +112,7 @@ def _digest(path: Path) -> str:
 @contextmanager
 def _step(name: str) -> Iterator[None]:
     start = time.monotonic()
+    print(f"{name} ...", flush=True)
     yield
     print(f"{name}: ready ({time.monotonic() - start:.1f} s)", flush=True)
 

@@ -207,6 +207,12 @@ def test_the_official_engine_needs_no_pulumi_built() -> None:
     assert {"etcd", "kubectl", "kwok", "keda-adapter"} <= set(names)
 
 
+def test_a_step_is_named_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    with bootstrap._step("Go"):
+        assert capsys.readouterr().out == "Go ...\n"
+    assert capsys.readouterr().out.startswith("Go: ready (")
+
+
 def test_a_wrong_engine_is_one_error_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
