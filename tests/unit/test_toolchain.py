@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import bootstrap
+from surge.engine import engine_environment
+from toolchain import bootstrap, official
 from toolchain.build import (
     MODULES,
     OWN_GO,
@@ -200,11 +201,37 @@ def test_the_bundled_engine_needs_every_tool(choice: str | None) -> None:
     assert bootstrap.tools_of_engine(choice) is None
 
 
-def test_the_official_engine_needs_no_pulumi_built() -> None:
-    names = bootstrap.tools_of_engine("official")
+def test_a_whole_official_engine_does_not_keep_the_bundled_one_from_being_built() -> None:
+    assert bootstrap.tools_of_engine("bundled", complete=True) is None
+
+
+@pytest.mark.parametrize(("choice", "complete"), [("official", False), (None, True), ("", True)])
+def test_the_official_engine_needs_no_pulumi_built(choice: str | None, complete: bool) -> None:
+    names = bootstrap.tools_of_engine(choice, complete=complete)
     assert names is not None
     assert "pulumi" not in names
     assert {"etcd", "kubectl", "kwok", "keda-adapter"} <= set(names)
+
+
+@pytest.mark.parametrize("left_out", [None, "pulumi", "pulumi-language-python", "pulumi-resource-random"])
+def test_the_bootstrap_and_the_command_agree_whether_an_official_engine_is_whole(
+    tmp_path: Path, left_out: str | None
+) -> None:
+    user = {"HOME": str(tmp_path), "PATH": str(tmp_path / "usr")}
+    for name in {*official.PROGRAMS, "pulumi-resource-random"} - {left_out}:
+        _executable(tmp_path / "usr" / name)
+    _executable(tmp_path / ".pulumi/plugins/resource-kubernetes-v4.0.0/pulumi-resource-kubernetes")
+    root = tmp_path / "checkout"
+    _executable(root / ".tools/bin/pulumi")
+    assert official.missing_official(root, user) == ([left_out] if left_out else [])
+    takes_official = "PULUMI_HOME" not in engine_environment(root, None, user)
+    assert takes_official == (left_out is None)
+
+
+def _executable(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
 
 
 def test_a_step_is_named_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
