@@ -13,12 +13,12 @@ SERVER := aiohttp httptools orjson pika prometheus-client pydantic pyyaml starle
 help: ; @grep -E '^[a-z-]+: ; .* ## ' Makefile | grep -v '^help' | sed 's/: ; .* ## /\t/'
 tools: ; $(PYTHON) toolchain/bootstrap.py $(if $(TOOLS),--tools $(TOOLS)) ## ready this machine: packages, Python environment, tools
 up: ; $(PYTHON) toolchain/bootstrap.py && bin/surge up local ## bring the local stack up
-spike: ; $(VENV)/python -m lab.spike $(if $(SHAPE),--shape lab/shapes/$(SHAPE).yaml) ## replay a 7x spike on the local stack; SHAPE=step, ramp or ghibli
+spike: ; @[ -x $(VENV)/python ] || { echo "no stack runs here yet. Bring it up: make up" >&2; exit 2; }; $(VENV)/python -m lab.spike $(if $(SHAPE),--shape lab/shapes/$(SHAPE).yaml) ## replay a 7x spike on the local stack; SHAPE=step, ramp or ghibli
 down: ; bin/surge down local ## take the local stack down
 status: ; bin/surge status local ## what the local stack does now
 test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest tests/unit tests/engine ## seconds, nothing built
 soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## minutes of load
-bench: ; $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=laws, saturation, stack, fleet, spike or scale_in for one alone
+bench: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=laws, saturation, stack, fleet, spike or scale_in for one alone
 test: ; @$(call STAGES,ready static check) ## lint and every test but soak, with the time of each stage
 ready: ; $(PYTHON) toolchain/bootstrap.py --dev
 # Side by side, as both mostly wait. What the second says is shown when it has ended, also by Ctrl-C.

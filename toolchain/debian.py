@@ -27,18 +27,21 @@ class PackagesError(Exception):
     """Packages are missing and stay so; the text ends with the command to run."""
 
 
-def missing_packages() -> list[str]:
-    """Debian packages whose program is not installed."""
-    missing = [name for name, program in PACKAGES.items() if not Path(program).exists()]
+def missing_packages(*, programs: bool = True) -> list[str]:
+    """Debian packages that are not installed: those of `programs`, and what makes a virtual environment."""
+    missing = [name for name, program in PACKAGES.items() if programs and not Path(program).exists()]
     probe = [sys.executable, "-c", "import ensurepip"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         missing.append("python3-venv")
     return missing
 
 
-def ready_packages() -> None:
-    """Install what is missing on Debian as root; otherwise say the command and change nothing."""
-    missing = missing_packages()
+def ready_packages(*, programs: bool = True) -> None:
+    """Install what is missing on Debian as root; otherwise say the command and change nothing.
+
+    programs: also those that the stack runs; without them only what makes a virtual environment.
+    """
+    missing = missing_packages(programs=programs)
     if not missing:
         return
     install = ["apt-get", "install", "-y", "--no-install-recommends", *missing]

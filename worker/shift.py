@@ -9,7 +9,7 @@ from worker.metrics import Tally
 
 __all__ = ["IDLE_S", "Stoppable", "shift"]
 
-# The queue is empty: nothing has come for so long.
+# The queue is empty: nothing has come for so long. Wall seconds, whatever the time factor.
 IDLE_S = 5.0
 LOOK_S = 0.2
 

@@ -90,18 +90,30 @@ class LocalCluster(pulumi.ComponentResource):
         return pulumi.ResourceOptions(parent=self, depends_on=list(depends_on))
 
     def _etcd(self) -> Process:
+        pki = self.host.pki
+        serving = pki.etcd_server()
         return self.host.process(
             "etcd",
             control_plane.etcd(self.host.tools, self.host.ports),
+            files={
+                "tls.crt": serving.certificate,
+                "tls.key": serving.private_key,
+                "ca.crt": pki.etcd.certificate,
+            },
             listens=["etcd_client", "etcd_peer"],
-            ready=Ready(http=f"http://127.0.0.1:{self.host.ports.etcd_client}/health"),
+            ready=Ready(
+                http=f"https://127.0.0.1:{self.host.ports.etcd_client}/health",
+                ca_file="{dir}/ca.crt",
+                certificate_file="{dir}/tls.crt",
+                key_file="{dir}/tls.key",
+            ),
             opts=self._child([]),
         )
 
     def _apiserver(self) -> Process:
         pki = self.host.pki
         serving = pki.serve("apiserver", dns_names=control_plane.API_SERVER_NAMES)
-        aggregator = pki.aggregator()
+        aggregator, etcd = pki.aggregator(), pki.etcd_client()
         files: dict[str, pulumi.Input[str]] = {
             "tls.crt": serving.certificate,
             "tls.key": serving.private_key,
@@ -111,6 +123,9 @@ class LocalCluster(pulumi.ComponentResource):
             "front-proxy-client.key": aggregator.private_key,
             "service-accounts.crt": pki.service_accounts.certificate,
             "service-accounts.key": pki.service_accounts.private_key,
+            "etcd-ca.crt": pki.etcd.certificate,
+            "etcd-client.crt": etcd.certificate,
+            "etcd-client.key": etcd.private_key,
         }
         return self.host.process(
             "kube-apiserver",

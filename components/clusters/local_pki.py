@@ -1,4 +1,4 @@
-"""Certificates of a local cluster: one authority for servers and clients, one for the aggregator."""
+"""Certificates of a local cluster: one authority for servers and clients, others for aggregation and etcd."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ class LocalPki(pulumi.ComponentResource):
 
     A user is a client certificate: its common name is the user, its organizations are the groups.
     The aggregator's authority is a separate one: whoever holds a certificate of it may claim to be
-    any user.
+    any user. So is etcd's: whoever holds a certificate of it reads every object, and no user shall.
     """
 
     def __init__(self, name: str, *, server: str, opts: pulumi.ResourceOptions | None = None) -> None:
@@ -29,6 +29,7 @@ class LocalPki(pulumi.ComponentResource):
         self._name = name
         self.authority = self._authority("ca")
         self.front_proxy = self._authority("front-proxy-ca")
+        self.etcd = self._authority("etcd-ca")
         # The API server reads the public half out of the certificate.
         self.service_accounts = self._authority("service-accounts")
         self.register_outputs({"certificate": self.authority.certificate})
@@ -52,6 +53,15 @@ class LocalPki(pulumi.ComponentResource):
         return self._issue(
             "front-proxy-client", self.front_proxy, common_name="front-proxy-client", usages=["client"]
         )
+
+    def etcd_server(self) -> Certificate:
+        """Shown as a client's too: to its own gateway, by a peer, by the readiness probe."""
+        return self._issue(
+            "etcd", self.etcd, common_name="etcd", usages=["server", "client"], dns_names=["localhost"]
+        )
+
+    def etcd_client(self) -> Certificate:
+        return self._issue("etcd-client", self.etcd, common_name="kube-apiserver", usages=["client"])
 
     def user(self, name: str, common_name: str, *, groups: Sequence[str] = ()) -> Certificate:
         return self._issue(

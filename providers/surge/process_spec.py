@@ -19,6 +19,9 @@ __all__ = ["ProcessSpec", "Ready"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 RESERVED = {"logs"}
 
+# What ends sooner has failed to start and is not called running; what ends later is started again at once.
+# An update waits for the readiness probe, and for this only where there is none.
+START_S = 3
 # Waits between failing starts grow by a second each: 1 + 2 + ... + 20 = 210 s until it counts as failed.
 START_RETRIES = 20
 AUTORESTART = {"always": "true", "on-failure": "unexpected", "never": "false"}
@@ -139,7 +142,7 @@ class ProcessSpec(BaseModel):
             "autostart": "false",
             "autorestart": AUTORESTART[self.restart],
             "exitcodes": "0",
-            "startsecs": 1,
+            "startsecs": START_S,
             "startretries": 0 if self.restart == "never" else START_RETRIES,
             "stopsignal": self.stop_signal,
             "stopwaitsecs": self.stop_timeout_s,

@@ -42,7 +42,8 @@ MANAGER_QPS = 100
 
 
 def etcd(tools: str, ports: Ports) -> list[str]:
-    client, peer = (f"http://127.0.0.1:{port}" for port in (ports.etcd_client, ports.etcd_peer))
+    """Beside it lie tls.crt, tls.key and ca.crt: only certificates of that authority are let in."""
+    client, peer = (f"https://127.0.0.1:{port}" for port in (ports.etcd_client, ports.etcd_peer))
     return [
         f"{tools}/etcd",
         "--name=local",
@@ -52,6 +53,8 @@ def etcd(tools: str, ports: Ports) -> list[str]:
         f"--listen-peer-urls={peer}",
         f"--initial-advertise-peer-urls={peer}",
         f"--initial-cluster=local={peer}",
+        *_mutual_tls("--"),
+        *_mutual_tls("--peer-"),
         "--auto-compaction-retention=10m",
         "--log-level=warn",
     ]
@@ -62,7 +65,10 @@ def apiserver(tools: str, ports: Ports) -> list[str]:
     # by which it finds KEDA's metrics adapter on loopback.
     return [
         f"{tools}/kube-apiserver",
-        f"--etcd-servers=http://127.0.0.1:{ports.etcd_client}",
+        f"--etcd-servers=https://127.0.0.1:{ports.etcd_client}",
+        "--etcd-cafile={dir}/etcd-ca.crt",
+        "--etcd-certfile={dir}/etcd-client.crt",
+        "--etcd-keyfile={dir}/etcd-client.key",
         "--bind-address=127.0.0.1",
         f"--secure-port={ports.apiserver}",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
@@ -210,6 +216,15 @@ def kubeconfig(server: str, ca: str, certificate: str, key: str, *, name: str) -
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
         "current-context": name,
     }
+
+
+def _mutual_tls(prefix: str) -> list[str]:
+    return [
+        f"{prefix}cert-file={{dir}}/tls.crt",
+        f"{prefix}key-file={{dir}}/tls.key",
+        f"{prefix}trusted-ca-file={{dir}}/ca.crt",
+        f"{prefix}client-cert-auth",
+    ]
 
 
 def _kubeconfigs() -> list[str]:

@@ -1,6 +1,6 @@
-"""Model seconds and wall seconds: one factor compresses every time constant of a stack alike.
+"""Model seconds and wall seconds: one factor compresses every time constant of settings and catalogue alike.
 
-Catalogue and settings hold model seconds. Processes (metric server, fleet, broker, HPA) only
+These hold model seconds. Processes (metric server, fleet, broker, HPA) only
 ever see wall seconds; the components convert, here and nowhere else.
 """
 

@@ -120,6 +120,19 @@ def test_processes_start_after_what_they_need(stack):
     assert "one-topology" in needs("one-fleet")
 
 
+def test_etcd_answers_its_own_authoritys_certificates_alone_and_no_user_has_one(stack):
+    etcd = stack.named("surge:local:Process", "one-etcd").inputs
+    assert {"--client-cert-auth", "--peer-client-cert-auth"} <= set(etcd["command"])
+    assert [part for part in etcd["command"] if "http://" in part] == []
+    authority = etcd["files"]["ca.crt"]
+    held = {
+        item.name
+        for item in stack.of("surge:pki:Certificate")
+        if item.inputs["authority_certificate"] == authority
+    }
+    assert held == {"one-etcd", "one-etcd-client"}
+
+
 def test_processes_of_one_cluster_never_share_a_port(stack):
     ports = [int(port) for process in stack.of("surge:local:Process") for port in process.inputs["ports"]]
     assert len(ports) == len(set(ports)) > len(KEDA_OBJECTS)

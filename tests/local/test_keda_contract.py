@@ -35,6 +35,7 @@ from surge.model import Catalogue, Filter
 from surge.policy.timescale import TimeScale
 from surge.policy.topology import VHOST
 from tests.engine.recording import record
+from toolchain.build import KEDA_VERSION
 
 pytestmark = [pytest.mark.local, pytest.mark.broker]
 
@@ -267,6 +268,13 @@ def steady(lab, workers) -> float:
     lab.scale("steady", "saturation")
     eventually(lambda: lab.value("steady", DEMAND), 4.836, "the demand of three busy workers")
     return 4.836
+
+
+def test_the_operator_says_the_version_that_was_built(lab):
+    [told] = re.findall(
+        r"^keda_build_info\{.*\bversion=\"([^\"]*)\"", lab.keda.operator_metrics(), re.MULTILINE
+    )
+    assert told == KEDA_VERSION.rpartition("=")[2]
 
 
 def test_demand_reaches_the_hpa_which_rounds_up_to_workers(lab, steady):

@@ -13,9 +13,11 @@ from pathlib import Path
 import pulumi
 import pytest
 from pulumi import automation
+from supervisor.states import ProcessStates
 
 from providers.surge import orphans
 from providers.surge.resources import Process, ProcessArgs, Ready
+from providers.surge.supervisor import ALIVE, Supervisor
 
 pytestmark = pytest.mark.local
 
@@ -70,6 +72,10 @@ class Stack:
 
     def pids(self, name):
         return orphans.marked(orphans.PROCESS_MARKER, f"{self.directory}:{name}")
+
+    def state_of(self, name):
+        """As its supervisor calls it: of ProcessStates."""
+        return Supervisor(str(self.directory)).see(name).state
 
     def supervisors(self):
         return orphans.marked(orphans.SUPERVISOR_MARKER, str(self.directory))
@@ -154,14 +160,75 @@ def test_refresh_finds_a_dead_process_and_the_next_up_revives_it(stack):
     stack.declares(("web", web(restart="never")))
     stack.up()
     os.kill(stack.pids("web")[0], signal.SIGKILL)
-    while stack.pids("web"):
+    while stack.state_of("web") in ALIVE:
         time.sleep(0.05)
-    time.sleep(0.5)
     assert stack.refresh() == {"same": 1, "update": 1}
     assert stack.stack.preview().change_summary == {"same": 1, "update": 1}
     assert stack.up() == {"same": 1, "update": 1}
     assert listens(PORT)
     assert stack.up() == {"same": 2}
+
+
+def test_what_fails_is_started_again_on_failure_and_what_ends_well_is_not(stack):
+    ends_well = (
+        "import signal,sys,time; signal.signal(signal.SIGUSR1, lambda *_: sys.exit()); time.sleep(600)"
+    )
+    stack.declares(("web", {"command": [sys.executable, "-c", ends_well], "restart": "on-failure"}))
+    stack.up()
+    [first] = stack.pids("web")
+    os.kill(first, signal.SIGKILL)
+    while stack.pids("web") in ([], [first]) or stack.state_of("web") != ProcessStates.RUNNING:
+        time.sleep(0.05)
+    os.kill(stack.pids("web")[0], signal.SIGUSR1)
+    while stack.state_of("web") in ALIVE:
+        time.sleep(0.05)
+    assert stack.pids("web") == []
+    assert stack.refresh() == {"same": 1, "update": 1}
+
+
+def test_what_ends_soon_after_each_start_waits_ever_longer_and_is_never_called_running(stack):
+    dies = ["/bin/sh", "-c", "date +%s.%N >> starts; sleep 1.5; exit 1"]
+    stack.declares(("web", {"command": dies, "ready": Ready(exec=["test", "-f", "{dir}/starts"])}))
+    stack.up()
+    starts, seen = [], set()
+    while len(starts) < 4:
+        seen.add(stack.state_of("web"))
+        starts = [float(line) for line in (stack.directory / "web" / "starts").read_text().split()]
+        time.sleep(0.05)
+    assert seen == {ProcessStates.STARTING, ProcessStates.BACKOFF}
+    assert starts[1] - starts[0] < starts[3] - starts[2]
+
+
+def test_a_command_says_when_the_process_is_ready(stack):
+    probe = ["/bin/sh", "-c", '[ "$HOME" = "{dir}" ] && [ -f "$HOME/up" ]']
+    slow = ["/bin/sh", "-c", "sleep 1; touch up; exec sleep 600"]
+    stack.declares(("web", {"command": slow, "environment": {"HOME": "{dir}"}, "ready": Ready(exec=probe)}))
+    stack.up()
+    assert (stack.directory / "web" / "up").exists()
+
+
+def test_a_command_that_does_not_succeed_says_why_it_is_not_ready(stack):
+    probe = Ready(exec=["/bin/sh", "-c", "echo the model is not there >&2; exit 7"], timeout_s=1)
+    stack.declares(("web", {"command": ["sleep", "600"], "ready": probe}))
+    with pytest.raises(automation.CommandError, match="exit status 7: the model is not there"):
+        stack.up()
+
+
+def test_a_log_is_rotated_and_two_old_ones_are_kept(stack):
+    talks = (
+        "import time\n"
+        "for n in range(400): print(f'line {n:040}', flush=True); time.sleep(0.005)\n"
+        "time.sleep(600)"
+    )
+    said_all = Ready(exec=["grep", "-qr", f"line {399:040}", "{root}/logs"])
+    command = [sys.executable, "-c", talks]
+    stack.declares(("web", {"command": command, "ready": said_all, "log_max_bytes": 1000}))
+    stack.up()
+    logs = stack.directory / "logs"
+    assert sorted(log.name for log in logs.iterdir()) == ["web.log", "web.log.1", "web.log.2"]
+    assert all(log.stat().st_size < 5000 for log in logs.iterdir())
+    stack.destroy()
+    assert not logs.exists()
 
 
 def test_after_the_supervisor_was_killed_the_orphan_is_replaced(stack):

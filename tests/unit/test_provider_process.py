@@ -62,6 +62,17 @@ def test_the_supervisors_section_holds_neither_environment_nor_arguments():
     assert "serve" not in section
 
 
+@pytest.mark.parametrize(
+    ("restart", "autorestart", "retries"),
+    [("always", "true", 20), ("on-failure", "unexpected", 20), ("never", "false", 0)],
+)
+def test_what_ends_within_three_seconds_has_failed_to_start(restart, autorestart, retries):
+    lines = spec(restart=restart).section("/p.json").splitlines()
+    assert {"startsecs=3", f"autorestart={autorestart}", f"startretries={retries}", "exitcodes=0"} <= set(
+        lines
+    )
+
+
 def test_a_secret_in_the_command_is_refused():
     news = {key: wrap(value) for key, value in BASE.items()}
     news["command"] = PropertyValue([PropertyValue("serve"), PropertyValue("hunter2", is_secret=True)])

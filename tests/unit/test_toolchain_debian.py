@@ -68,6 +68,20 @@ def test_what_is_installed_is_not_asked_of_apt(room: Room) -> None:
     assert room.asked() == []
 
 
+def test_without_tools_no_program_is_asked_for_but_what_makes_an_environment_is(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    debian.ready_packages(programs=False)
+    assert room.asked() == []
+    # As on a Debian without python3-venv, where this module is missing.
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    debian.ready_packages(programs=False)
+    assert room.asked()[-1] == "install -y --no-install-recommends python3-venv"
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(debian.PackagesError, match=r"run: sudo apt-get install -y .* python3-venv$"):
+        debian.ready_packages(programs=False)
+
+
 def test_without_lists_they_are_fetched_first(room: Room) -> None:
     debian.ready_packages()
     install = "install -y --no-install-recommends rabbitmq-server prometheus"
