@@ -283,6 +283,29 @@ def test_a_cache_keeps_what_was_pulled_on_the_node(filters):
     assert len(folders) == len({"s3://models/style/v3", "s3://models/faces"})
 
 
+def test_a_cached_share_is_copied_onto_the_node_by_the_puller_and_read_there(filters):
+    shares = {"models": {**NAS, "cached": True}, "theirs": {"claim": "their-models"}}
+    given = settings(workers={"models": {**MODELS, "shares": shares, "cache": "/var/lib/surge/models"}})
+    stack = record(fleet(named(filters, "shelf", "borrowed"), given))
+    spec = pod(stack, "shelf")
+    [puller], [worker] = spec["initContainers"], spec["containers"]
+    told = {item["name"]: item["value"] for item in puller["env"]}
+    assert told["SURGE_MODEL_URL"] == "nas://models/style/v3"
+    written, source = puller["volumeMounts"]
+    assert source == {
+        "name": "model-share",
+        "mountPath": told["SURGE_MODEL_FROM"],
+        "subPath": "style/v3",
+        "readOnly": True,
+    }
+    [read] = mounts(worker)
+    assert told["SURGE_MODEL_INTO"] == f"{written['mountPath']}/{read['subPath']}"
+    claims = {item["name"]: item.get("persistentVolumeClaim") for item in spec["volumes"]}
+    assert claims["model"] == {"claimName": "model-cache"}
+    assert claims["model-share"] == {"claimName": "models-models", "readOnly": True}
+    assert "initContainers" not in pod(stack, "borrowed")
+
+
 def test_a_trainer_sees_the_model_and_runs_after_the_pull(stack):
     assert [each["name"] for each in pod(stack, "learner")["initContainers"]] == ["trainer"]
     pulled = pod(stack, "learner-pulls")

@@ -30,7 +30,10 @@ SETTINGS = stack_settings(
         "pull-secrets": ["ours"],
         "shared-claim": "checkpoints",
         "models": {
-            "shares": {"models": {"server": "nas.example", "path": "/export"}, "theirs": {"claim": "theirs"}},
+            "shares": {
+                "models": {"server": "nas.example", "path": "/export"},
+                "theirs": {"claim": "theirs", "cached": True},
+            },
             "puller": {"image": IMAGE, "secret": "bucket"},
             "cache": "/var/lib/surge/models",
         },
