@@ -235,6 +235,23 @@ def test_what_a_card_of_two_pairs_cannot_give_away_is_stranded():
     assert (packing.cards_used, packing.free_mib, packing.stranded_mib) == (2, 88 * GIB, 32 * GIB)
 
 
+@settings(max_examples=100, deadline=None)
+@given(pools(), shapes(), integers(0, 9), integers(1, 9))
+def test_workers_find_the_same_room_on_nodes_in_use_as_on_empty_ones(pool, shape, running, more):
+    books = Books(pool.cards(), pool.policy)
+    there = sum(books.place(pod_of(shape)) is not None for _ in range(running))
+    before = [[card.copy() for card in node] for node in books.nodes]
+    later, at_once = pack({shape: more}, pool, books.nodes), pack({shape: running + more}, pool)
+    assert books.nodes == before
+    assert there + later.placed.get(shape, 0) == at_once.placed.get(shape, 0)
+    assert (later.cards_used, later.free_mib) == (at_once.cards_used, at_once.free_mib)
+
+
+def test_memory_that_no_shape_wants_is_not_stranded():
+    empty_pool = pack({}, SHARED)
+    assert (empty_pool.cards_used, empty_pool.stranded_mib, empty_pool.free_mib) == (0, 0, 32 * A100_MIB)
+
+
 @given(lists(builds(Pair, shares(30_000, 49), shares(30_000, 49), booleans()), min_size=1, max_size=5))
 def test_the_largest_k_admits_all_pairs_and_one_more_does_not(pairs):
     pairs = [Pair(pair.trainer, pair.worker) for pair in pairs]
