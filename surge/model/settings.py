@@ -230,6 +230,13 @@ class Settings(Strict):
         return "onprem" if self.stack_kind in {"local", "onprem"} else "cloud"
 
     @property
+    def known_pools(self) -> tuple[Pool, ...]:
+        """The pools whose nodes are known: those that the settings state, and all of a local stack."""
+        own, *others = self.cluster.gpu_pools
+        stated = self.stack_kind == "local" or "nodes" in self.cluster.model_fields_set
+        return (own, *others) if stated else tuple(others)
+
+    @property
     def time_scale(self) -> TimeScale:
         return TimeScale(self.time_factor)
 
