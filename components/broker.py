@@ -8,7 +8,7 @@ import pulumi_random as random
 
 from components.clusters.local_host import LocalHost
 from providers.surge.resources import Process, Ready, Topology, TopologyArgs
-from surge.model import Filter, worker_sets
+from surge.model import Broker, Filter, worker_sets
 from surge.policy import broker as conf
 from surge.policy import topology
 from surge.policy.timescale import TimeScale
@@ -37,11 +37,9 @@ class BrokerOutputs:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalBrokerArgs:
-    """statistics_s: model seconds between two emissions of a queue's counts."""
-
     host: LocalHost
     filters: Sequence[Filter]
-    statistics_s: float
+    settings: Broker
 
 
 class LocalBroker(pulumi.ComponentResource):
@@ -103,7 +101,7 @@ class LocalBroker(pulumi.ComponentResource):
             prometheus_port=host.ports.broker_prometheus,
             dist_port=host.ports.broker_dist,
             epmd_port=host.ports.epmd,
-            statistics_s=host.scale.wall(self._args.statistics_s),
+            statistics_s=host.scale.wall(self._args.settings.statistics_s),
         )
         return host.process(
             "rabbitmq",
@@ -143,6 +141,8 @@ class LocalBroker(pulumi.ComponentResource):
                 users=topology.users(
                     {role: self._passwords[role] for role in ROLES if role != "admin"}, self._args.host.name
                 ),
+                delete_non_empty=self._args.settings.delete_non_empty,
+                adopt=self._args.settings.adopt,
             ),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[self.node], deleted_with=self.node),
         )

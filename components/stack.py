@@ -67,8 +67,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
     cluster = LocalCluster(name, _local_cluster(settings, root))
     host, outputs = cluster.host, cluster.outputs
     broker = LocalBroker(
-        name,
-        LocalBrokerArgs(host=host, filters=catalogue.filters, statistics_s=settings.broker.statistics_s),
+        name, LocalBrokerArgs(host=host, filters=catalogue.filters, settings=settings.broker)
     )
     guard = GpuGuard(name, GpuGuardArgs(cluster=outputs))
     keda = LocalKeda(name, LocalKedaArgs(host=host, cluster=outputs))

@@ -1,4 +1,4 @@
-"""A filter's model in its pods, always read-only: from a share, or pulled by an init container."""
+"""A filter's model in its pods, always read-only: from a share, or copied by an init container."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ __all__ = ["CACHE", "MODEL", "ModelPart", "claim_name", "model_part"]
 
 MODEL = "/var/surge/model"
 PULLED = "/var/surge/pulled"
+SHARE = "/var/surge/share"
 CACHE = "model-cache"
 
 
@@ -34,27 +35,40 @@ class ModelPart:
         return shown
 
 
+NOTHING = ModelPart()
+
+
 def model_part(model: str | None, models: Models) -> ModelPart:
     """Raises KeyError for a share, ValueError for a puller that the settings do not name."""
     if model is None:
-        return ModelPart()
+        return NOTHING
     place = share_and_folder(model)
     if place is None:
         return _pulled(model, models)
-    share, folder = place
-    claim = models.shares[share].claim or claim_name(share)
-    return ModelPart(
-        mounts=[_mount(folder)],
-        volumes=[{"name": "model", "persistent_volume_claim": {"claim_name": claim, "read_only": True}}],
-    )
+    name, folder = place
+    share = models.shares[name]
+    claim = share.claim or claim_name(name)
+    if share.cached:
+        return _pulled(model, models, _shared("model-share", claim, SHARE, folder))
+    return _shared("model", claim, MODEL, folder)
 
 
 def claim_name(share: str) -> str:
     return f"models-{share}"
 
 
-def _pulled(model: str, models: Models) -> ModelPart:
-    """Both containers see one folder of the volume, named after the model: a cache holds many."""
+def _shared(volume: str, claim: str, path: str, folder: str) -> ModelPart:
+    return ModelPart(
+        mounts=[_mount(volume, path, folder)],
+        volumes=[{"name": volume, "persistent_volume_claim": {"claim_name": claim, "read_only": True}}],
+    )
+
+
+def _pulled(model: str, models: Models, source: ModelPart = NOTHING) -> ModelPart:
+    """Both containers see one folder of the volume, named after the model: a cache holds many.
+
+    source: the share that the puller copies from, when it is not to fetch an object.
+    """
     if models.puller is None:
         raise ValueError(f"{model} needs a puller: set workers.models.puller")
     key = sha256(model.encode()).hexdigest()[:32]
@@ -64,17 +78,18 @@ def _pulled(model: str, models: Models) -> ModelPart:
         "env": [
             {"name": "SURGE_MODEL_URL", "value": model},
             {"name": "SURGE_MODEL_INTO", "value": f"{PULLED}/{key}"},
+            *([{"name": "SURGE_MODEL_FROM", "value": SHARE}] if source.mounts else ()),
         ],
         "security_context": UNPRIVILEGED,
-        "volume_mounts": [{"name": "model", "mount_path": PULLED}],
+        "volume_mounts": [{"name": "model", "mount_path": PULLED}, *source.mounts],
     }
     if models.puller.secret is not None:
         puller["env_from"] = [{"secret_ref": {"name": models.puller.secret}}]
     volume: k8s.core.v1.VolumeArgsDict = {"name": "model", "empty_dir": {}}
     if models.cache is not None:
         volume = {"name": "model", "persistent_volume_claim": {"claim_name": CACHE}}
-    return ModelPart(before=[puller], mounts=[_mount(key)], volumes=[volume])
+    return ModelPart(before=[puller], mounts=[_mount("model", MODEL, key)], volumes=[volume, *source.volumes])
 
 
-def _mount(folder: str) -> k8s.core.v1.VolumeMountArgsDict:
-    return {"name": "model", "mount_path": MODEL, "sub_path": folder, "read_only": True}
+def _mount(volume: str, path: str, folder: str) -> k8s.core.v1.VolumeMountArgsDict:
+    return {"name": volume, "mount_path": path, "sub_path": folder, "read_only": True}

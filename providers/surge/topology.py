@@ -22,6 +22,9 @@ __all__ = [
     "unbindings",
 ]
 
+# Where a person allows what is refused here.
+SETTINGS = "surge:settings in Pulumi.<stack>.yaml"
+
 
 @dataclass(frozen=True)
 class Live:
@@ -166,7 +169,7 @@ def _demand_ours(wanted: Topology, live: Live, ours: Collection[str]) -> None:
         raise ProblemError(
             f"{' and '.join(foreign)} in vhost {wanted.vhost}: there already, not of our making, and other "
             f"than wanted ({steps}). Somebody may rely on it, so nothing was changed. Choose another name; "
-            f"or, to take it over, set adopt: [{names}] and update again"
+            f"or, to take it over, put `broker: {{adopt: [{names}]}}` under {SETTINGS} and update again"
         )
 
 
@@ -267,8 +270,8 @@ def _demand_empty(queues: Sequence[str], live: Live, allowed: set[str]) -> None:
         names = ", ".join(f'"{name}"' for name, count in full.items() if count)
         raise ProblemError(
             f"{'; '.join(problems)}: deleting would lose them, so nothing was deleted. Let its consumers "
-            f"drain it; or, to lose them on purpose, "
-            f"set delete_non_empty: [{names}], update, and delete again"
+            f"drain it; or, to lose them on purpose, put `broker: {{delete-non-empty: [{names}]}}` under "
+            f"{SETTINGS}, update, and delete again"
         )
 
 

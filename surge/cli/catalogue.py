@@ -9,10 +9,18 @@ from surge.cli.catalogue_versions import catalogue_at
 from surge.cli.console import Refusal, out
 from surge.cli.filter_add import add_filter, read_keys
 from surge.cli.stacks import checkout, read_settings, stack_names
-from surge.cli.tables import CATALOGUE_COLUMNS, catalogue_rows, plain, shown_value, table
+from surge.cli.tables import (
+    CATALOGUE_COLUMNS,
+    POOL_COLUMNS,
+    catalogue_rows,
+    plain,
+    pool_rows,
+    shown_value,
+    table,
+)
 from surge.model import Catalogue, Filter, ProblemsError, Settings
 from surge.model.entry import CLASSES
-from surge.model.footprint import footprint
+from surge.model.footprint import footprint, packings
 from surge.model.problems import did_you_mean
 
 __all__ = ["register"]
@@ -83,13 +91,19 @@ def show(
 
 @filters.command("check")
 def check_filters(stack: StackName = "local") -> None:
-    """Validate the catalogue against one stack: does it fit its GPUs, and how many does it take?"""
+    """Validate the catalogue against one stack: does it fit its GPUs, and how many does it take?
+
+    Of each pool whose nodes are known: the cards that are used when all filters are at min, and at max, and
+    the memory that is then free on cards where no filter finds room.
+    """
     settings, catalogue = _read(stack)
     takes = footprint(catalogue.filters, settings)
     out.print(
         f"{len(catalogue.filters)} filters, nothing wrong: on {stack} {takes.least:g} GPUs at min, "
         f"{takes.most:g} at max"
     )
+    if rows := pool_rows(packings(catalogue.filters, settings)):
+        out.print(table(POOL_COLUMNS, rows) if out.is_terminal else plain(POOL_COLUMNS, rows))
 
 
 @filters.command()

@@ -100,7 +100,7 @@ def _up(job: FleetJob, work: Session) -> None:
 
 def _preview(work: Session) -> None:
     try:
-        work.perform(work.stack.preview)
+        work.perform(work.stack.preview, **work.options)
     finally:
         work.remove_if_empty()
 

@@ -71,7 +71,9 @@ class FleetJob:
         if self.count > 1 and not every and self.base_is_current():
             run.state = "current"
             return run
-        turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=every)), self.interrupts)
+        # What is on a cluster can be read once it is revived.
+        compare = every and not dead_processes(self.root, self.settings)
+        turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=compare)), self.interrupts)
         if run.state == "done" and self.changes:
             remember(self.root, self.stack, self._base_digest)
         return run

@@ -32,7 +32,7 @@ class Session:
     """A stack that is ours to change: selected, unlocked, nothing left open by a killed update.
 
     shard: of a fleet, whose services know nothing of each other: one that fails stops no other. options: of
-    the engine, for each operation.
+    an update and of its preview, for the engine.
     """
 
     root: Path
@@ -51,7 +51,7 @@ class Session:
         Raises Refusal with exit code 130 after an interrupt, 1 after a failure.
         """
         try:
-            result = call(on_event=self.display.on_event, color="never", **self.options, **options)
+            result = call(on_event=self.display.on_event, color="never", **options)
         except CommandError as error:
             if self.interrupts.count:
                 raise self._interrupted() from error
@@ -64,7 +64,7 @@ class Session:
     def up(self) -> None:
         """Update the stack; one that is refused before its first resource leaves nothing. Raises Refusal."""
         try:
-            self.perform(self.stack.up, show_secrets=False, continue_on_error=self.shard)
+            self.perform(self.stack.up, show_secrets=False, continue_on_error=self.shard, **self.options)
         except Refusal:
             self.remove_if_empty()
             raise

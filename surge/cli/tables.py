@@ -7,16 +7,18 @@ from rich.table import Table
 
 from surge.cli.state import FilterState, ProcessState, Snapshot, health, open_ends
 from surge.model import Filter
-from surge.policy.gpu import Fraction, Pair, Shape, Whole
+from surge.policy.gpu import Fraction, Packing, Pair, Pool, Shape, Whole
 
 __all__ = [
     "CATALOGUE_COLUMNS",
     "FILTER_COLUMNS",
+    "POOL_COLUMNS",
     "PROCESS_COLUMNS",
     "as_json",
     "catalogue_rows",
     "filter_rows",
     "plain",
+    "pool_rows",
     "process_rows",
     "shown_value",
     "table",
@@ -47,6 +49,15 @@ CATALOGUE_COLUMNS = (
     "priority",
     "runs in",
     "owner",
+)
+POOL_COLUMNS = (
+    "pool",
+    "cards",
+    "used at min",
+    "at max",
+    "MiB stranded at min",
+    "at max",
+    "workers without a place at max",
 )
 UNKNOWN = "?"
 
@@ -97,6 +108,22 @@ def catalogue_rows(filters: Sequence[Filter]) -> list[tuple[str, ...]]:
             item.owner,
         )
         for item in filters
+    ]
+
+
+def pool_rows(packings: Mapping[Pool, tuple[Packing, Packing]]) -> list[tuple[str, ...]]:
+    """packings: of all filters at min and at max."""
+    return [
+        (
+            pool.name,
+            str(pool.nodes * pool.cards_per_node),
+            str(least.cards_used),
+            str(most.cards_used),
+            str(least.stranded_mib),
+            str(most.stranded_mib),
+            str(sum(most.unplaced.values())),
+        )
+        for pool, (least, most) in packings.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which pool takes a filter's workers, and does the catalogue fit into a local cluster's GPUs?"""
+"""Which pool takes a filter's workers, and does the catalogue fit into the GPUs that are known?"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,23 +34,22 @@ def home(item: Filter, settings: Settings) -> Pool | None:
 def capacity_problems(filters: Sequence[Filter], settings: Settings) -> list[tuple[Path, str]]:
     """Return (path in the catalogue, what no pool takes or what does not fit).
 
-    Only a local stack's nodes are known beforehand. There the maximums together may exceed the
-    GPUs, filters peak at different times; the minimums together may not, nor may one filter's maximum.
+    The minimums together may not exceed the GPUs of a pool whose nodes are known. The maximums together
+    may, as filters peak at different times; one filter's may not on a local stack, which cannot grow.
     """
-    pools = settings.cluster.gpu_pools
-    local = settings.stack_kind == "local"
+    pools, known = settings.cluster.gpu_pools, settings.known_pools
     problems: list[tuple[Path, str]] = []
-    at_home: dict[Pool, list[Filter]] = {pool: [] for pool in pools}
-    here = [each for each in one_per_set(filters) if each.runs_at(settings.place)]
-    for each in here if local else [each for each in here if each.gpu is not None]:
+    at_home: dict[Pool, list[Filter]] = {pool: [] for pool in known}
+    for each in (each for each in one_per_set(filters) if each.runs_at(settings.place)):
         pool, found = _home(each, pools)
-        problems += [(("filters", each.name, *key), text) for key, text in found]
-        if pool is not None and not found:
+        if each.gpu is not None or pool in known:
+            problems += [(("filters", each.name, *key), text) for key, text in found]
+        if pool in known and not found:
             at_home[pool].append(each)
-    if local:
-        for pool, members in at_home.items():
+    for pool, members in at_home.items():
+        if settings.stack_kind == "local":
             problems += _maximums(members, pool)
-            problems += _minimums(members, pool)
+        problems += _minimums(members, pool)
     return problems
 
 

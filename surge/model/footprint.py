@@ -1,5 +1,6 @@
-"""What filters take: GPUs at their fewest and at their most workers, and money for them."""
+"""What filters take: GPUs at their fewest and at their most workers, money for them, cards of each pool."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
@@ -8,9 +9,9 @@ from surge.model.capacity import home
 from surge.model.filter import Filter
 from surge.model.settings import Settings
 from surge.model.worker_sets import one_per_set
-from surge.policy.gpu import workers_on
+from surge.policy.gpu import Packing, Pool, Shape, pack, workers_on
 
-__all__ = ["Footprint", "footprint", "footprints"]
+__all__ = ["Footprint", "footprint", "footprints", "packings"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,18 @@ def footprints(filters: Iterable[Filter], settings: Settings) -> dict[str, Footp
     What runs elsewhere, and what no pool takes, takes nothing.
     """
     return {each.worker_set or each.name: _of(each, settings) for each in one_per_set(filters)}
+
+
+def packings(filters: Iterable[Filter], settings: Settings) -> dict[Pool, tuple[Packing, Packing]]:
+    """Return how the workers lie on each pool whose nodes are known: with all filters at min, and at max."""
+    least: dict[Pool, Counter[Shape]] = {pool: Counter() for pool in settings.known_pools}
+    most: dict[Pool, Counter[Shape]] = {pool: Counter() for pool in settings.known_pools}
+    for each in one_per_set(filters):
+        pool = home(each, settings)
+        if pool in least:
+            least[pool][each.shape] += each.min
+            most[pool][each.shape] += each.max
+    return {pool: (pack(least[pool], pool), pack(most[pool], pool)) for pool in least}
 
 
 def _of(item: Filter, settings: Settings) -> Footprint:

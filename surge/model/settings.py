@@ -16,6 +16,7 @@ from surge.policy.gpu import Pool, pool_refusals
 from surge.policy.ports import BLOCK, HIGHEST, Ports
 from surge.policy.shards import MOST_SHARDS
 from surge.policy.timescale import TimeScale
+from surge.policy.topology import DEAD_LETTERS
 
 __all__ = [
     "OWN_POOL",
@@ -63,6 +64,22 @@ def _shards(value: Any) -> int | None:
 def _retention(text: str) -> str:
     if not (2 <= len(text) <= 6 and text[:-1].isascii() and text[:-1].isdigit() and text[-1] in "mhdw"):
         raise ValueError(f"{shown(text)} is no retention time: want a number and m, h, d or w, such as 2h")
+    return text
+
+
+def _queue(text: str) -> str:
+    if text != DEAD_LETTERS and not text.startswith("filter."):
+        raise ValueError(f"{shown(text)} is no queue of the fleet: want filter.NAME, or {DEAD_LETTERS}")
+    return text
+
+
+def _owned(text: str) -> str:
+    kind, _, name = text.partition(" ")
+    if kind not in {"user", "policy"} or not name:
+        raise ValueError(
+            f"{shown(text)} is nothing that can be taken over: want user NAME or policy NAME; a queue or an "
+            "exchange that is otherwise than wanted cannot be changed"
+        )
     return text
 
 
@@ -129,9 +146,13 @@ class Cluster(Strict):
 
 
 class Broker(Strict):
-    """statistics_s: how often a queue tells its numbers (statistics interval, tick of quorum queues)."""
+    """statistics_s: how often a queue tells its numbers (statistics interval, tick of quorum queues).
+    delete_non_empty: queues that may be deleted with the messages in them. adopt: users and policies of
+    others that may be changed, such as `user worker.seoul` (docs/topology.md)."""
 
     statistics_s: Annotated[Seconds, Field(le=60)] = 2.0
+    delete_non_empty: list[Annotated[str, AfterValidator(_queue)]] = Field(default_factory=list)
+    adopt: list[Annotated[str, AfterValidator(_owned)]] = Field(default_factory=list)
 
 
 class Saturation(Strict):
@@ -207,6 +228,13 @@ class Settings(Strict):
     def place(self) -> Place:
         """Whose machines the stack runs on; a local one stands for our own."""
         return "onprem" if self.stack_kind in {"local", "onprem"} else "cloud"
+
+    @property
+    def known_pools(self) -> tuple[Pool, ...]:
+        """The pools whose nodes are known: those that the settings state, and all of a local stack."""
+        own, *others = self.cluster.gpu_pools
+        stated = self.stack_kind == "local" or "nodes" in self.cluster.model_fields_set
+        return (own, *others) if stated else tuple(others)
 
     @property
     def time_scale(self) -> TimeScale:

@@ -27,11 +27,15 @@ Folder = Annotated[str, AfterValidator(_folder)]
 
 
 class Share(Strict):
-    """Where `nas://SHARE/...` lies: an NFS export, or a PersistentVolumeClaim that others keep."""
+    """Where `nas://SHARE/...` lies: an NFS export, or a PersistentVolumeClaim that others keep.
+
+    cached: the puller copies each model into the nodes' cache, and workers read it there.
+    """
 
     server: Annotated[str, AfterValidator(_host)] | None = None
     path: Folder | None = None
     claim: DnsLabel | None = None
+    cached: bool = False
 
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:
@@ -42,19 +46,29 @@ class Share(Strict):
 
 
 class Puller(Strict):
-    """The init container that copies `s3://...` onto the node. secret: its keys are its environment."""
+    """The init container that copies a model onto the node. secret: its keys are its environment."""
 
     image: Annotated[str, Field(max_length=500), AfterValidator(image_by_digest)]
     secret: DnsLabel | None = None
 
 
 class Models(Strict):
-    """shares: by the name in `nas://`. cache: a folder of every node that keeps what was pulled; without it
+    """shares: by the name in `nas://`. cache: a folder of every node that keeps what was copied; without it
     each pod pulls into a volume of its own."""
 
     shares: dict[DnsLabel, Share] = Field(default_factory=dict)
     puller: Puller | None = None
     cache: Folder | None = None
+
+    @model_validator(mode="after")
+    def _can_copy(self) -> Self:
+        cached = sorted(name for name, share in self.shares.items() if share.cached)
+        if cached and (self.puller is None or self.cache is None):
+            raise ValueError(
+                f"share {cached[0]} is cached, and nothing copies its models onto the nodes: want puller and "
+                "cache, or no cached"
+            )
+        return self
 
 
 class Workers(Strict):

@@ -141,7 +141,7 @@ def test_a_queue_that_holds_a_message_is_deleted_only_by_name(node, admin, input
     _, state = topology.create("topology", inputs(), work())
     publish(node, "k")
     eventually(lambda: admin.get("queues", VHOST, "q").get("messages") == 1, "the message")
-    with pytest.raises(ProblemError, match=r'queue q holds 1 messages.*delete_non_empty: \["q"\]'):
+    with pytest.raises(ProblemError, match=r'queue q holds 1 messages.*delete-non-empty: \["q"\]'):
         topology.delete(VHOST, state)
     publish(node, "k")
     allowed = topology.update(VHOST, state, inputs(delete_non_empty=["q"]), work())

@@ -2,19 +2,36 @@
 
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as some
 
 from surge.model import Filter
 from surge.model.base import problems_of
 from surge.model.capacity import pool_of
 from surge.model.filter import RULES
+from surge.model.worker_sets import OF_THE_SET, worker_set_problems
 from surge.policy.jobs import runs_as_jobs
 from tests.engine.fleet_program import settings
 
-__all__ = ["IMAGE", "catalogues", "filters"]
+__all__ = ["IMAGE", "STACK", "catalogues", "filters"]
 
-POOLS = settings().cluster.gpu_pools
 IMAGE = f"registry.example/style@sha256:{'0' * 64}"
+# A stack that says all that a worker's pod can be told.
+STACK = settings(
+    workers={
+        "runtime-class": "nvidia",
+        "pull-secrets": ["ours"],
+        "shared-claim": "checkpoints",
+        "models": {
+            "shares": {
+                "models": {"server": "nas.example", "path": "/export"},
+                "theirs": {"claim": "theirs", "cached": True},
+            },
+            "puller": {"image": IMAGE, "secret": "bucket"},
+            "cache": "/var/lib/surge/models",
+        },
+    }
+)
 DIGITS = "abcdefghijklmnopqrstuvwxyz0123456789"
 NAMES = some.builds(
     "{}{}{}".format,
@@ -23,25 +40,34 @@ NAMES = some.builds(
     some.sampled_from(DIGITS),
 )
 SECONDS = some.floats(0.001, 31_536_000, allow_nan=False)
-PART: dict[str, some.SearchStrategy[Any]] = {
-    "memory-mib": some.integers(1, 40_000),
-    "cores": some.integers(1, 50),
-}
-TRAINER = some.fixed_dictionaries({"image": some.just(IMAGE), **PART})
-GPUS = some.one_of(
-    some.none(),
-    some.fixed_dictionaries(PART),
-    some.fixed_dictionaries({**PART, "trainer": TRAINER}),
-)
-
 MODELS = some.sampled_from([None, "nas://models/a/b@v3", "nas://theirs/c", "s3://bucket.of.models/a=b+c"])
+ALONE = ("interactive", "batch", "scale-to-zero")
+
+
+def part(mib: int, cores: int) -> some.SearchStrategy[dict[str, Any]]:
+    return some.fixed_dictionaries({"memory-mib": some.integers(1, mib), "cores": some.integers(1, cores)})
+
+
+def pair(worker: dict[str, Any], trainer: dict[str, Any]) -> dict[str, Any]:
+    return {"gpu": {**worker, "trainer": {"image": IMAGE, **trainer}}}
+
+
+# A card of the stack has 81,920 MiB, and one of its pool of pairs holds two of them.
+SHAPES = some.one_of(
+    some.fixed_dictionaries({"gpus": some.integers(1, 8)}),
+    some.fixed_dictionaries({"gpus": some.integers(1, 8), "gpu": some.just({"pool": "shared"})}),
+    part(81_920, 99).map(lambda worker: {"gpu": worker}),
+    part(81_920, 99).map(lambda both: pair(both, {**both, "runs": "first"})),
+    some.builds(pair, part(20_480, 25), part(20_480, 25)),
+)
 
 
 @some.composite
-def filters(draw: some.DrawFn) -> Filter:
+def filters(draw: some.DrawFn, kinds: tuple[str, ...] = ALONE) -> Filter:
     """One filter that `check` takes, on a cluster with a pool of every kind."""
-    kind = draw(some.sampled_from(["interactive", "batch", "scale-to-zero"]))
-    signal = draw(some.sampled_from(["demand", "ratio"] if kind != "batch" else ["demand"]))
+    kind = draw(some.sampled_from(kinds))
+    demand_only = kind in {"batch", "pooled"}
+    signal = draw(some.sampled_from(["demand"] if demand_only else ["demand", "ratio"]))
     mean = draw(SECONDS)
     longest = draw(some.floats(mean, 31_536_000))
     rests = kind == "scale-to-zero" or runs_as_jobs(kind, longest)
@@ -50,10 +76,11 @@ def filters(draw: some.DrawFn) -> Filter:
         "name": draw(NAMES),
         "image": IMAGE,
         "class": kind,
+        "worker-set": draw(NAMES) if kind == "pooled" else None,
         "slots": draw(some.integers(1, 64)),
         "service-s": mean,
         "warmup-s": draw(some.floats(0.001, 100_000)),
-        "gpu": draw(GPUS),
+        **draw(SHAPES),
         "priority": draw(some.sampled_from(["high", "normal", "low"])),
         "model": draw(MODELS),
         "min": least,
@@ -67,10 +94,23 @@ def filters(draw: some.DrawFn) -> Filter:
     entry["queue"] = f"filter.{entry['name']}"
     assert problems_of(Filter, entry, RULES) == []
     made = Filter.model_validate(entry)
-    if made.gpu is not None and pool_of(made, POOLS)[1]:
-        return made.model_copy(update={"gpu": None})
+    assert pool_of(made, STACK.cluster.gpu_pools)[1] == []
     return made
 
 
-def catalogues() -> some.SearchStrategy[list[Filter]]:
-    return some.lists(filters(), min_size=1, max_size=8, unique_by=lambda each: each.name)
+@some.composite
+def worker_sets(draw: some.DrawFn) -> list[Filter]:
+    """The members of one set: alike in what is the workers' own."""
+    first, *others = draw(some.lists(filters(("pooled",)), min_size=1, max_size=4))
+    own = {key: getattr(first, key) for key in ("worker_set", *OF_THE_SET)}
+    return [first, *(each.model_copy(update=own) for each in others)]
+
+
+@some.composite
+def catalogues(draw: some.DrawFn) -> list[Filter]:
+    drawn = draw(
+        some.lists(some.one_of(filters().map(lambda each: [each]), worker_sets()), min_size=1, max_size=8)
+    )
+    named = {each.name: each for group in drawn for each in group}
+    assume(worker_set_problems(list(named.values())) == [])
+    return list(named.values())

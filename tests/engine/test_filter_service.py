@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 
 from components.clusters.local import VERSION
-from surge.model import Catalogue, Filter, Settings
+from surge.model import Catalogue, Filter, Settings, services
 from tests.engine.fleet_program import fleet, manifests, settings
 from tests.engine.recording import RecordingMonitor, record
 
@@ -24,6 +24,7 @@ defaults:
   interactive: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, owner: me}}
   batch: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, slo-s: 900, owner: me}}
   scale-to-zero: {{service-s: 2, min: 0, max: 4, longest-job-s: 60, owner: me}}
+  pooled: {{service-s: 2, min: 1, max: 4, longest-job-s: 60, owner: me}}
 filters:
   whole: {{image: '{IMAGE}'}}
   steered: {{image: '{IMAGE}', signal: ratio, target: 0.95}}
@@ -35,6 +36,8 @@ filters:
   night: {{image: '{IMAGE}', class: batch, longest-job-s: 570}}
   reels: {{image: '{IMAGE}', class: batch, longest-job-s: 571, min: 0, max: 7, warmup-s: 40, gpu: {PARTS}}}
   rare: {{image: '{IMAGE}', class: scale-to-zero, priority: low}}
+  freckles: {{image: '{IMAGE}', class: pooled, worker-set: trinkets}}
+  sparkle: {{image: '{IMAGE}', class: pooled, worker-set: trinkets, service-s: 4}}
   shelf: {{image: '{IMAGE}', model: 'nas://models/style/v3', priority: high}}
   borrowed: {{image: '{IMAGE}', model: 'nas://theirs/style.safetensors'}}
   bucket: {{image: '{IMAGE}', model: 's3://models/style/v3'}}
@@ -99,12 +102,12 @@ def test_a_filter_adds_two_objects_and_all_else_is_there_once(filters):
     few, all_of_them = (len(manifests(record(fleet(some, GIVEN)))) for some in (filters[:1], filters))
     kinds = len({item.service_class for item in filters}) - len({item.service_class for item in filters[:1]})
     jobs = sum(item.runs_as_jobs for item in filters)
-    assert all_of_them - few == 2 * (len(filters) - 1) - jobs + kinds
+    assert all_of_them - few == 2 * (len(services(filters)) - 1) - jobs + kinds
 
 
 def test_batch_work_has_its_own_folder_of_the_shared_claim_and_nobody_else_sees_it(filters):
     stack = record(fleet(filters, settings(workers={"models": MODELS, "shared-claim": "checkpoints"})))
-    for item in filters:
+    for item in services(filters):
         spec = template(stack, item)["spec"]
         claims = [each.get("persistentVolumeClaim", {}).get("claimName") for each in spec["volumes"]]
         assert ("checkpoints" in claims) == (item.service_class == "batch"), item.name
@@ -120,9 +123,8 @@ def test_a_class_has_one_budget_for_all_its_workers(stack, filters):
     for kind, spec in budgets.items():
         assert spec["selector"]["matchLabels"] == {"surge.dev/class": kind}
         assert spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
-    assert {template(stack, item)["metadata"]["labels"]["surge.dev/class"] for item in filters} == set(
-        budgets
-    )
+    templates = [template(stack, item) for item in services(filters)]
+    assert {each["metadata"]["labels"]["surge.dev/class"] for each in templates} == set(budgets)
     assert budgets["batch"]["selector"]["matchExpressions"] == [
         {"key": "batch.kubernetes.io/job-name", "operator": "DoesNotExist"}
     ]
@@ -172,7 +174,7 @@ def test_a_high_target_gets_a_tolerance_that_leaves_room_where_the_api_server_ha
 
 
 def test_nobody_is_root_and_nothing_is_written_but_volumes(stack, filters):
-    for item in filters:
+    for item in services(filters):
         spec = template(stack, item)["spec"]
         assert spec["securityContext"] == {
             "runAsNonRoot": True,
@@ -283,6 +285,29 @@ def test_a_cache_keeps_what_was_pulled_on_the_node(filters):
     assert len(folders) == len({"s3://models/style/v3", "s3://models/faces"})
 
 
+def test_a_cached_share_is_copied_onto_the_node_by_the_puller_and_read_there(filters):
+    shares = {"models": {**NAS, "cached": True}, "theirs": {"claim": "their-models"}}
+    given = settings(workers={"models": {**MODELS, "shares": shares, "cache": "/var/lib/surge/models"}})
+    stack = record(fleet(named(filters, "shelf", "borrowed"), given))
+    spec = pod(stack, "shelf")
+    [puller], [worker] = spec["initContainers"], spec["containers"]
+    told = {item["name"]: item["value"] for item in puller["env"]}
+    assert told["SURGE_MODEL_URL"] == "nas://models/style/v3"
+    written, source = puller["volumeMounts"]
+    assert source == {
+        "name": "model-share",
+        "mountPath": told["SURGE_MODEL_FROM"],
+        "subPath": "style/v3",
+        "readOnly": True,
+    }
+    [read] = mounts(worker)
+    assert told["SURGE_MODEL_INTO"] == f"{written['mountPath']}/{read['subPath']}"
+    claims = {item["name"]: item.get("persistentVolumeClaim") for item in spec["volumes"]}
+    assert claims["model"] == {"claimName": "model-cache"}
+    assert claims["model-share"] == {"claimName": "models-models", "readOnly": True}
+    assert "initContainers" not in pod(stack, "borrowed")
+
+
 def test_a_trainer_sees_the_model_and_runs_after_the_pull(stack):
     assert [each["name"] for each in pod(stack, "learner")["initContainers"]] == ["trainer"]
     pulled = pod(stack, "learner-pulls")
@@ -302,7 +327,7 @@ def mounts(container: dict[str, Any]) -> list[dict[str, Any]]:
 def test_no_field_is_unknown_to_the_schema(filters):
     given = settings(workers={"runtime-class": "nvidia", "pull-secrets": ["ours"], "models": MODELS})
     checked = [item for item in objects(filters, given) if ".keda.sh" not in f".{item['apiVersion']}"]
-    assert len(checked) > len(filters)
+    assert len(checked) > len(services(filters))
     for item in checked:
         kubernetes_validate.validate(item, KUBERNETES, strict=True)
 

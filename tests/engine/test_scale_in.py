@@ -4,53 +4,20 @@ import json
 from typing import Any
 
 import kubernetes_validate
-import pulumi
-import pulumi_kubernetes as k8s
 import pytest
 import yaml
 
-from components.clusters.outputs import ClusterOutputs
 from components.monitored import alert_rules
-from components.scale_in import ScaleIn, ScaleInArgs
 from scale_in.settings import Settings as ProcessSettings
 from tests.engine.fleet_program import manifests, settings
 from tests.engine.recording import record
+from tests.engine.scale_in_program import program
 
 KUBERNETES = "1.36"
-IMAGE = f"registry.example/surge/scale-in@sha256:{'0' * 64}"
 
 
-def made(**more: Any) -> list[dict[str, Any]]:
-    def run() -> ScaleIn:
-        provider = k8s.Provider("one-kubernetes")
-        cluster = ClusterOutputs(
-            name="one",
-            kubeconfig=pulumi.Output.from_input("{}"),
-            kubernetes=provider,
-            ready=[],
-            node_pools={},
-            storage_class=None,
-            load_balancer_address="192.0.2.1",
-            lifeline=provider,
-            version=(1, 36),
-        )
-        usual: dict[str, Any] = {
-            "cluster": cluster,
-            "image": IMAGE,
-            "settings": settings(scale_in={"leave": ["ghibli"]}),
-            "filters": [],
-            "filters_namespace": "filters",
-            "namespace": "surge",
-            "management": ["https://broker.rabbitmq.svc:15671"],
-            "broker": [{"ip_block": {"cidr": "192.0.2.0/28"}}],
-            "vhost": "surge",
-            "monitors": [],
-            "credentials": pulumi.Output.secret("scale-in:hidden"),
-            "authority": "PEM",
-        }
-        return ScaleIn("one", ScaleInArgs(**{**usual, **more}))
-
-    return manifests(record(run))
+def made(**changes: Any) -> list[dict[str, Any]]:
+    return manifests(record(program(**changes)))
 
 
 @pytest.fixture(scope="module")

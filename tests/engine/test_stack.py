@@ -25,8 +25,9 @@ SCALED_OBJECT = "kubernetes:keda.sh/v1alpha1:ScaledObject"
 POOLS = {"shared": {"kind": "shared", "nodes": 1}, "pairs": {"kind": "pairs", "nodes": 1, "slots": 4}}
 
 
-def settings(kind: str = "local") -> Settings:
-    return Settings.parse({"stack-kind": kind, "cluster": {"name": "one", "nodes": 36, "pools": POOLS}})
+def settings(kind: str = "local", **sections: Any) -> Settings:
+    cluster = {"name": "one", "nodes": 36, "pools": POOLS}
+    return Settings.parse({"stack-kind": kind, "cluster": cluster, **sections})
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,14 @@ def test_without_a_metric_nothing_scales_in(stack):
         fallback = item.inputs["spec"]["fallback"]
         assert fallback["behavior"] == "currentReplicasIfHigher"
         assert fallback["replicas"] >= 1
+
+
+def test_the_settings_say_what_the_topology_may_lose_and_take_over(stack, catalogue, root):
+    allowed = {"delete-non-empty": ["filter.old"], "adopt": ["user worker.one"]}
+    allowing = record(lambda: build(settings(broker=allowed), catalogue, root=root))
+    for recorded, queues, others in ((stack, [], []), (allowing, ["filter.old"], ["user worker.one"])):
+        [topology] = recorded.of("surge:broker:Topology")
+        assert (topology.inputs["delete_non_empty"], topology.inputs["adopt"]) == (queues, others)
 
 
 def test_no_secret_is_an_argument_of_a_process(stack):

@@ -14,9 +14,8 @@ from kubernetes import client, config
 from lab.control_plane import TOOLS, ScratchControlPlane, scratch_control_plane
 from surge.model import Catalogue
 from surge.policy.gpu import guard_objects
-from tests.engine.drawn import IMAGE, catalogues
+from tests.engine.drawn import STACK, catalogues
 from tests.engine.fleet_program import fleet, manifests
-from tests.engine.fleet_program import settings as stack_settings
 from tests.engine.recording import record
 
 pytestmark = pytest.mark.local
@@ -24,18 +23,6 @@ pytestmark = pytest.mark.local
 BASE_PORT = 23_800
 ROOT = Path(__file__).parents[2]
 KEDA_DEFINITIONS = TOOLS.parent / "keda" / "crd" / "bases"
-SETTINGS = stack_settings(
-    workers={
-        "runtime-class": "nvidia",
-        "pull-secrets": ["ours"],
-        "shared-claim": "checkpoints",
-        "models": {
-            "shares": {"models": {"server": "nas.example", "path": "/export"}, "theirs": {"claim": "theirs"}},
-            "puller": {"image": IMAGE, "secret": "bucket"},
-            "cache": "/var/lib/surge/models",
-        },
-    }
-)
 KINDS = {
     "Deployment": ("apis/apps/v1", "deployments"),
     "Namespace": ("api/v1", "namespaces"),
@@ -50,7 +37,7 @@ KINDS = {
 
 
 LIST = {"apiVersion": "v1", "kind": "List"}
-OBJECTS = manifests(record(fleet(Catalogue.read(ROOT / "filters.yaml", SETTINGS).filters, SETTINGS)))
+OBJECTS = manifests(record(fleet(Catalogue.read(ROOT / "filters.yaml", STACK).filters, STACK)))
 # Where a workload keeps the template of its pods.
 TEMPLATES = {"Deployment": ("spec",), "ScaledJob": ("spec", "jobTargetRef")}
 
@@ -104,7 +91,7 @@ def server() -> Iterator[Server]:
         kubectl(plane, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}}
         shared = [item for item in OBJECTS if item["kind"] in {"Namespace", "PriorityClass"}]
-        needed = [{**runtime, "handler": "nvidia"}, *guard_objects(SETTINGS.cluster.gpu_pools, None), *shared]
+        needed = [{**runtime, "handler": "nvidia"}, *guard_objects(STACK.cluster.gpu_pools, None), *shared]
         kubectl(plane, "apply", "--server-side", "-f", "-", stdin=json.dumps({**LIST, "items": needed}))
         made = Server(plane)
         made.core.create_namespaced_service_account("filters", {"metadata": {"name": "default"}})
@@ -135,7 +122,7 @@ def test_a_misspelt_field_and_a_pod_that_may_gain_rights_are_refused(server):
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(drawn=catalogues())
 def test_the_api_server_takes_whatever_passes_check(server, drawn):
-    for item in manifests(record(fleet(drawn, SETTINGS))):
+    for item in manifests(record(fleet(drawn, STACK))):
         if item["kind"] in {"Deployment", "ScaledObject", "ScaledJob", "PodDisruptionBudget"}:
             assert server.refuses(item) == ""
         if item["kind"] in TEMPLATES:

@@ -1,4 +1,5 @@
-"""Objects of the saturation server, the verifier and a page in docs/, on a real API server: taken strictly.
+"""Objects of the saturation server, the verifier, the marking process and a page in docs/, on a real API
+server: taken strictly.
 
 The Prometheus operator's own definitions are not here: its two kinds get a schema of what we write.
 """
@@ -18,6 +19,7 @@ from lab.control_plane import TOOLS, ScratchControlPlane, scratch_control_plane
 from surge.policy import scaling
 from tests.engine.recording import record
 from tests.engine.saturation_program import program
+from tests.engine.scale_in_program import program as scale_in_program
 from tests.engine.verifier_program import program as verifier_program
 
 pytestmark = pytest.mark.local
@@ -35,8 +37,8 @@ def manifest(inputs: dict[str, Any]) -> dict[str, Any]:
 
 OBJECTS = [
     manifest(item.inputs)
-    for recorded in (record(program()), record(verifier_program()))
-    for item in recorded.resources.values()
+    for each in (program(), verifier_program(), scale_in_program())
+    for item in record(each).resources.values()
     if item.token.startswith("kubernetes:")
 ]
 
@@ -73,7 +75,7 @@ def test_no_field_is_unknown_to_the_schema(item):
     kubernetes_validate.validate(item, KUBERNETES, strict=True)
 
 
-@pytest.mark.parametrize("name", ["saturation", "verifier"])
+@pytest.mark.parametrize("name", ["saturation", "verifier", "scale-in"])
 def test_its_pods_meet_the_restricted_standard_that_its_namespace_enforces(plane, name):
     [template] = [
         item["spec"]["template"]

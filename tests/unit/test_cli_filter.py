@@ -255,4 +255,11 @@ def test_check_says_how_many_gpus_the_filters_take(checkout):
     filters = Catalogue.read(checkout / "filters.yaml", settings).filters
     takes = footprint(filters, settings)
     gpus = f"on local {takes.least:g} GPUs at min, {takes.most:g} at max"
-    assert run("check").stdout == f"{len(filters)} filters, nothing wrong: {gpus}\n"
+    summary, head, *pools = run("check").stdout.splitlines()
+    assert summary == f"{len(filters)} filters, nothing wrong: {gpus}"
+    assert head.split("  ")[0] == "pool"
+    assert [line.split() for line in pools] == [
+        ["gpu", "288", "34", "288", "0", "0", "174"],
+        ["pairs", "8", "1", "6", "0", "59520", "0"],
+        ["shared", "8", "1", "4", "0", "127680", "0"],
+    ]

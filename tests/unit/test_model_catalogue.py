@@ -225,6 +225,31 @@ def test_what_runs_elsewhere_needs_no_room_here(tmp_path: Path):
     assert Catalogue.read(file, local)["a"].max == 500
 
 
+PART = {"memory-mib": 40_000, "cores": 40}
+
+
+@pytest.mark.parametrize("stack", ["onprem", "aws"])
+def test_minimums_must_fit_into_the_pools_that_a_stack_declares_and_maximums_may_grow(tmp_path: Path, stack):
+    file = tmp_path / "filters.yaml"
+    pools = {"parts": {"kind": "shared", "nodes": 1}}
+    given = Settings.parse({"stack-kind": stack, "cluster": {"name": "one", "pools": pools}})
+    file.write_text(filters(a={"gpu": PART, "min": 16, "max": 900}, b={"min": 900, "max": 900}))
+    assert len(Catalogue.read(file, given).filters) == 2
+    file.write_text(filters(a={"gpu": PART, "min": 18, "max": 900}, b={}))
+    with pytest.raises(ProblemsError, match=r"leave 2 workers .* raise cluster\.pools\.parts\.nodes"):
+        Catalogue.read(file, given)
+
+
+def test_minimums_must_fit_into_a_clusters_own_nodes_once_they_are_stated(tmp_path: Path):
+    file = tmp_path / "filters.yaml"
+    file.write_text(filters(a={"min": 41, "max": 41}))
+    one = {"stack-kind": "onprem", "cluster": {"name": "one"}}
+    assert Catalogue.read(file, Settings.parse(one))["a"].min == 41
+    stated = Settings.parse({**one, "cluster": {"name": "one", "nodes": 5}})
+    with pytest.raises(ProblemsError, match=r"need 41 GPUs, .* 40: .* raise cluster\.nodes to 6"):
+        Catalogue.read(file, stated)
+
+
 def test_filters_are_frozen(tmp_path: Path):
     [first, *_] = Catalogue.read(SAMPLE).filters
     with pytest.raises(ValueError, match="frozen"):

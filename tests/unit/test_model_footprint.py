@@ -3,7 +3,7 @@
 import pytest
 
 from surge.model import Filter, Settings
-from surge.model.footprint import footprint, footprints
+from surge.model.footprint import footprint, footprints, packings
 
 POOLS = {
     "shared": {"kind": "shared", "nodes": 1},
@@ -54,3 +54,13 @@ def test_a_worker_set_counts_once_under_its_own_name():
     pooled = {"class": "pooled", "worker-set": "warm"}
     found = footprints([item("a", **pooled), item("b", **pooled)], settings())
     assert {name: each.most for name, each in found.items()} == {"warm": 10}
+
+
+def test_cards_of_each_known_pool_are_counted_at_min_and_at_max_with_what_no_filter_can_use():
+    part = {"memory-mib": 50_000, "cores": 40}
+    found = packings([item("a", gpu=part, max=20), item("b"), item("c", gpus=2)], settings())
+    used = {pool.name: (least.cards_used, most.cards_used) for pool, (least, most) in found.items()}
+    assert used == {"pairs": (0, 0), "shared": (2, 8)}
+    [shared] = [both for pool, both in found.items() if pool.name == "shared"]
+    assert [each.stranded_mib for each in shared] == [2 * 31_920, 8 * 31_920]
+    assert sum(shared[1].unplaced.values()) == 12

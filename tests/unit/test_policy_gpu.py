@@ -119,16 +119,17 @@ def different(random: Random) -> Pod:
     return in_order(Request(1, gib * GIB, 30), Request(1, gib * GIB // 3, 10))
 
 
-# Percent of pods on one card, and how far off a re-telling may be: HAMi's sizes were drawn by other hands.
+# Percent of pods on one card: HAMi's; how far off it a re-telling may be, as HAMi's sizes were drawn by other
+# hands; and ours, which no change of the rules may move unseen.
 GOLDEN = [
-    ("uniform 20 + 20 GiB", lambda _: two(20, 10), 10, (100.0, 0), (0.0, 0)),
-    ("uniform 16 + 16 GiB", lambda _: two(16, 5), 10, (74.2, 5), (0.0, 0)),
-    ("trainer larger than worker", mixed, 10, (22.8, 8), (6.0, 4)),
-    ("slot cap, k = 1", slot_capped(1), 2, (100.0, 0), (19.7, 15)),
-    ("slot cap, k = 2", slot_capped(2), 4, (100.0, 0), (17.5, 15)),
-    ("slot cap, k = 4", slot_capped(4), 8, (100.0, 0), (11.2, 15)),
-    ("init = app", identical, 10, (100.0, 0), (100.0, 0)),
-    ("init > app", different, 10, (38.7, 30), (98.0, 5)),
+    ("uniform 20 + 20 GiB", lambda _: two(20, 10), 10, (100.0, 0, 100.0), (0.0, 0, 0.0)),
+    ("uniform 16 + 16 GiB", lambda _: two(16, 5), 10, (74.2, 5, 75.8), (0.0, 0, 0.0)),
+    ("trainer larger than worker", mixed, 10, (22.8, 8, 19.7), (6.0, 4, 5.5)),
+    ("slot cap, k = 1", slot_capped(1), 2, (100.0, 0, 100.0), (19.7, 15, 12.8)),
+    ("slot cap, k = 2", slot_capped(2), 4, (100.0, 0, 100.0), (17.5, 15, 4.7)),
+    ("slot cap, k = 4", slot_capped(4), 8, (100.0, 0, 100.0), (11.2, 15, 3.2)),
+    ("init = app", identical, 10, (100.0, 0, 100.0), (100.0, 0, 100.0)),
+    ("init > app", different, 10, (38.7, 30, 11.0), (98.0, 5, 95.2)),
 ]
 
 
@@ -136,8 +137,11 @@ GOLDEN = [
     ("arrival", "slots", "binpack", "spread"), [row[1:] for row in GOLDEN], ids=[row[0] for row in GOLDEN]
 )
 def test_under_churn_as_many_pairs_share_a_card_as_under_hami(arrival, slots, binpack, spread):
-    for policy, (expected, off) in (("binpack", binpack), ("spread", spread)):
-        assert abs(same_card_share(arrival, slots, policy) - expected) <= off, policy
+    for policy, (hami, off, ours) in (("binpack", binpack), ("spread", spread)):
+        share = same_card_share(arrival, slots, policy)
+        assert abs(share - hami) <= off, policy
+        # One pod of the 600 is a sixth of a percent.
+        assert share == pytest.approx(ours, abs=0.06), policy
 
 
 def test_single_containers_among_pairs_split_most_of_them():
@@ -233,6 +237,23 @@ def test_what_a_card_of_two_pairs_cannot_give_away_is_stranded():
     assert packing.placed == {pair: 3}
     # The first card holds two pairs and no slot; the second has room for one more.
     assert (packing.cards_used, packing.free_mib, packing.stranded_mib) == (2, 88 * GIB, 32 * GIB)
+
+
+@settings(max_examples=100, deadline=None)
+@given(pools(), shapes(), integers(0, 9), integers(1, 9))
+def test_workers_find_the_same_room_on_nodes_in_use_as_on_empty_ones(pool, shape, running, more):
+    books = Books(pool.cards(), pool.policy)
+    there = sum(books.place(pod_of(shape)) is not None for _ in range(running))
+    before = [[card.copy() for card in node] for node in books.nodes]
+    later, at_once = pack({shape: more}, pool, books.nodes), pack({shape: running + more}, pool)
+    assert books.nodes == before
+    assert there + later.placed.get(shape, 0) == at_once.placed.get(shape, 0)
+    assert (later.cards_used, later.free_mib) == (at_once.cards_used, at_once.free_mib)
+
+
+def test_memory_that_no_shape_wants_is_not_stranded():
+    empty_pool = pack({}, SHARED)
+    assert (empty_pool.cards_used, empty_pool.stranded_mib, empty_pool.free_mib) == (0, 0, 32 * A100_MIB)
 
 
 @given(lists(builds(Pair, shares(30_000, 49), shares(30_000, 49), booleans()), min_size=1, max_size=5))

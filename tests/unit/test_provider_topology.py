@@ -2,14 +2,18 @@
 
 import base64
 import hashlib
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from providers.surge import topology as parts
 from providers.surge.problems import ProblemError
 from providers.surge.topology import Live, matches, plan
 from providers.surge.topology_inputs import Topology
+from surge.model import Broker, Settings
 from surge.policy.topology import RIGHTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
@@ -83,13 +87,30 @@ def test_arguments_of_an_existing_queue_cannot_change_and_the_error_says_how_to_
 
 def test_a_queue_that_holds_messages_is_not_deleted_and_neither_is_anything_else():
     old = wanted(queues=[{"name": "q"}, {"name": "r"}])
-    with pytest.raises(ProblemError, match=r'queue q holds 7 messages.*delete_non_empty: \["q"\]'):
+    with pytest.raises(ProblemError, match=r'queue q holds 7 messages.*delete-non-empty: \["q"\]'):
         removals(old, None, live(queues={"q": queue(7), "r": queue()}))
 
 
 def test_a_named_queue_is_deleted_with_its_messages():
     old = wanted(queues=[{"name": "q"}], delete_non_empty=["q"])
     assert titles(removals(old, None, live(queues={"q": queue(7)}))) == ["delete queue q"]
+
+
+def advised(refused: Callable[[], object]) -> Broker:
+    """The settings of the broker that a refusal tells the reader to write."""
+    with pytest.raises(ProblemError) as seen:
+        refused()
+    [text] = re.findall(r"put `(.*)` under surge:settings in Pulumi\.<stack>\.yaml", str(seen.value))
+    return Settings.parse({"stack-kind": "local", "cluster": {"name": "one"}, **yaml.safe_load(text)}).broker
+
+
+def test_a_refusal_says_what_to_write_into_the_settings_as_they_are_read():
+    old = wanted(queues=[{"name": "filter.beard"}, {"name": "dead-letters"}])
+    found = live(queues={"filter.beard": queue(7), "dead-letters": queue(1)})
+    assert advised(lambda: removals(old, None, found)).delete_non_empty == ["filter.beard", "dead-letters"]
+    user = {"name": "worker.seoul", "password": "ours"}
+    found = live(users={"worker.seoul": {"tags": ["administrator"], "password_hash": "AAAAAA=="}})
+    assert advised(lambda: plan(wanted(users=[user]), found)).adopt == ["user worker.seoul"]
 
 
 def test_what_is_not_ours_is_never_deleted():

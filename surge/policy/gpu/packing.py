@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from surge.policy.gpu.admission import Pool
@@ -14,7 +14,8 @@ __all__ = ["Packing", "pack", "stranded_mib", "workers_on"]
 
 @dataclass(frozen=True)
 class Packing:
-    """placed, unplaced: workers per shape. memory_mib: of all cards, free_mib: what is not booked of it.
+    """placed, unplaced: of the wanted workers, per shape. memory_mib: of all cards, free_mib: what is not
+    booked of it.
 
     stranded_mib: the free memory of cards on which none of the shapes fits any more.
     """
@@ -27,9 +28,12 @@ class Packing:
     stranded_mib: int
 
 
-def pack(wanted: Mapping[Shape, int], pool: Pool) -> Packing:
-    """Put so many workers of each shape onto the empty nodes of `pool`, by HAMi's rules, largest first."""
-    books = Books(pool.cards(), pool.policy)
+def pack(wanted: Mapping[Shape, int], pool: Pool, nodes: Sequence[Sequence[Card]] | None = None) -> Packing:
+    """Put so many workers of each shape onto `pool`, by HAMi's rules, largest first.
+
+    nodes: those there are, with what is booked on them, which stays as it is; without it the pool's, empty.
+    """
+    books = Books(pool.cards() if nodes is None else nodes, pool.policy)
     placed: Counter[Shape] = Counter()
     for shape in sorted(wanted, key=lambda shape: _size(pod_of(shape), pool), reverse=True):
         for _ in range(wanted[shape]):
@@ -56,8 +60,13 @@ def workers_on(shape: Shape, pool: Pool) -> int:
 
 
 def stranded_mib(cards: Iterable[Card], shapes: Iterable[Shape]) -> int:
-    """Free MiB on cards that none of `shapes` can use, not even as one of the cards of a larger worker."""
+    """Free MiB on cards that none of `shapes` can use, not even as one of the cards of a larger worker.
+
+    0 without shapes: nobody wants it.
+    """
     pods = [_on_one_card(pod_of(shape)) for shape in shapes]
+    if not pods:
+        return 0
     return sum(
         card.free_mib
         for card in cards
