@@ -17,7 +17,7 @@ spike: ; @[ -x $(VENV)/python ] || { echo "no stack runs here yet. Bring it up: 
 down: ; bin/surge down local ## take the local stack down
 status: ; bin/surge status local ## what the local stack does now
 test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest tests/unit tests/engine ## seconds, nothing built
-soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## minutes of load
+soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## close to an hour of load with faults
 bench: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=laws, saturation, stack, fleet, spike or scale_in for one alone
 test: ; @$(call STAGES,ready static check) ## lint and every test but soak, with the time of each stage
 ready: ; $(PYTHON) toolchain/bootstrap.py --dev

@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from toolchain.official import foreign_path, missing_official
+
 __all__ = [
     "EngineError",
     "create_stack",
@@ -33,7 +35,6 @@ __all__ = [
 ]
 
 CHOICE = "SURGE_ENGINE"
-PLUGINS = ("pulumi-resource-kubernetes", "pulumi-resource-random")
 # What `told` may say: see __main__.py.
 TOLD = ("surge:shards", "surge:shard")
 # Nothing else of the user's environment has to be said again in a shell.
@@ -162,7 +163,7 @@ _SECRET = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"}
 def _choice(root: Path, wanted: str | None, given: Mapping[str, str]) -> str:
     if wanted not in {None, "", "official", "bundled"}:
         raise EngineError(f"{CHOICE} is {wanted!r}; set it to official or bundled, or unset {CHOICE}")
-    missing = _missing_official(root, given)
+    missing = missing_official(root, given)
     if wanted == "official" and missing:
         raise EngineError(
             f"the official engine was asked for, but these are missing: {', '.join(missing)}. "
@@ -178,31 +179,11 @@ def _choice(root: Path, wanted: str | None, given: Mapping[str, str]) -> str:
     return "bundled"
 
 
-def _missing_official(root: Path, given: Mapping[str, str]) -> list[str]:
-    path = _foreign_path(root, given)
-    home = given.get("PULUMI_HOME") or str(Path(given.get("HOME", "~")).expanduser() / ".pulumi")
-    plugins = Path(home) / "plugins"
-    missing = [name for name in ("pulumi", "pulumi-language-python") if not shutil.which(name, path=path)]
-    for name in PLUGINS:
-        installed = plugins.glob(f"{name.removeprefix('pulumi-')}-v*/{name}")
-        if not shutil.which(name, path=path) and not any(installed):
-            missing.append(name)
-    return missing
-
-
-def _foreign_path(root: Path, given: Mapping[str, str]) -> str:
-    """PATH without what is ours: .tools/bin/pulumi is not the official one."""
-    folders = given.get("PATH", os.defpath).split(os.pathsep)
-    return os.pathsep.join(
-        item for item in folders if item and not Path(item).resolve().is_relative_to(root.resolve())
-    )
-
-
 def _paths(root: Path, engine: str, given: Mapping[str, str]) -> dict[str, str]:
     own = [root / "providers" / "bin"]
     if engine == "bundled":
         own += [root / "toolchain" / "engine" / "bin", root / ".tools" / "bin"]
-    return {"PATH": os.pathsep.join([*map(str, own), _foreign_path(root, given)])}
+    return {"PATH": os.pathsep.join([*map(str, own), foreign_path(root, given)])}
 
 
 def _home(root: Path) -> Path:

@@ -24,7 +24,7 @@ MEANING: Mapping[str, str] = {
     "gpu.trainer.cores": "Percent of the card's cores.",
     "gpu.trainer.runs": "As long as the worker, or before it and then no more.",
     "gpu.pool": "A pool of the stack; without it the one that the shape wastes least of.",
-    "min": "Fewest workers; 0 in class scale-to-zero alone. In a worker set: of the set.",
+    "min": "Fewest workers; 0 in class scale-to-zero and for Jobs alone. In a worker set: of the set.",
     "max": "Most workers. In a worker set: of the set.",
     "signal": "What sizes it: the workers that the arrivals need, or the ratio of busy workers.",
     "target": "The ratio to steer to; auto takes it from min, max, slots and warmup-s. Usually 0.7.",

@@ -1,4 +1,4 @@
-"""Spikes with crashes, for minutes: `make soak`. SURGE_SOAK_MINUTES says how long (10)."""
+"""Spikes with crashes, part of `make soak`. SURGE_SOAK_MINUTES says how long (10)."""
 
 import json
 import os
