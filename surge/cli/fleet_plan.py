@@ -18,6 +18,8 @@ from surge.stack_outputs import RunningStack
 __all__ = ["NOTHING", "FleetState", "Part", "fleet_state", "here", "parts", "refuse_if_sharded", "shards_for"]
 
 NOTHING = "nothing"
+# Settings that no service reads.
+OF_THE_STACK_ITSELF = {"broker", "catalogue", "fleet", "prices", "prometheus", "saturation", "scale_in"}
 # What a shard's objects are made from, beside settings and catalogue.
 SOURCES = ("components", "surge/model", "surge/policy")
 
@@ -126,7 +128,7 @@ def parts(
     shards: int,
 ) -> list[Part]:
     """Return every shard as the catalogue wants it. running: the base stack, which is up to date."""
-    common = [_source(root), running.kubeconfig, settings.model_dump_json(exclude={"fleet", "catalogue"})]
+    common = [_source(root), running.kubeconfig, settings.model_dump_json(exclude=OF_THE_STACK_ITSELF)]
     found: list[Part] = []
     for index in range(shards):
         filters = [item for item in here(settings, catalogue) if shard_of(service_of(item), shards) == index]

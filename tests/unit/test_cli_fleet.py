@@ -21,7 +21,8 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.operation import INTERRUPTED
 from surge.cli.reshard import _drop, _moves
 from surge.cli.stacks import read_settings, state_file
-from surge.model import Catalogue, Settings
+from surge.model import Broker, Catalogue, Settings
+from surge.model.settings import Prometheus
 from surge.model.worker_sets import service_of
 from surge.policy.shards import home_stack
 from surge.stack_outputs import RunningStack
@@ -291,6 +292,22 @@ def test_a_shard_that_is_not_as_it_was_built_is_looked_at_whole(catalogue, what)
     part = plan(fleet(state.base, {**state.shards, stack: other}), changed)[stack]
     assert not part.current
     assert part.only == []
+
+
+def test_settings_that_no_service_reads_run_no_shard_and_others_all(catalogue):
+    def to_do(**changed: Any) -> set[str]:
+        found = parts(
+            ROOT,
+            recorded(catalogue),
+            settings=settings().model_copy(update=changed),
+            catalogue=catalogue,
+            running=RUNNING,
+            shards=4,
+        )
+        return {part.to_do for part in found}
+
+    assert to_do(broker=Broker(statistics_s=9.0), prometheus=Prometheus(scrape_s=9.0)) == {"nothing"}
+    assert to_do(time_factor=9.0) == {"update"}
 
 
 def test_a_new_kubeconfig_runs_every_shard_whole(catalogue):
