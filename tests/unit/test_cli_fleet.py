@@ -22,7 +22,6 @@ from surge.cli.operation import INTERRUPTED
 from surge.cli.reshard import _drop, _moves
 from surge.cli.stacks import read_settings, state_file
 from surge.model import Broker, Catalogue, Settings
-from surge.model.settings import Prometheus
 from surge.model.worker_sets import service_of
 from surge.policy.shards import home_stack
 from surge.stack_outputs import RunningStack
@@ -306,7 +305,7 @@ def test_settings_that_no_service_reads_run_no_shard_and_others_all(catalogue):
         )
         return {part.to_do for part in found}
 
-    assert to_do(broker=Broker(statistics_s=9.0), prometheus=Prometheus(scrape_s=9.0)) == {"nothing"}
+    assert to_do(broker=Broker.model_validate({"statistics-s": 9}), prices={"a": 9.0}) == {"nothing"}
     assert to_do(time_factor=9.0) == {"update"}
 
 
