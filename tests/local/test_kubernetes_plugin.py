@@ -707,11 +707,11 @@ def test_an_object_is_imported_by_namespace_and_name(plugin, plane, namespace):
     assert plugin.read(CONFIG_MAP, f"{namespace}/nobody")[0] == ""
 
 
-def test_a_state_of_the_official_plugin_is_taken_on(plugin, namespace):
+def test_managed_fields_and_an_id_in_a_state_are_no_change(plugin, namespace):
     _, inputs, state = plugin.make(CONFIG_MAP, "web", in_namespace(namespace, {"data": {"a": "1"}}))
-    official = {**state, "metadata": {**state["metadata"], "managedFields": [{"manager": "x"}]}, "id": "x"}
-    assert plugin.diff(CONFIG_MAP, official, inputs).changes == DIFF.DIFF_NONE
-    changed = plugin.update(CONFIG_MAP, official, {**inputs, "data": {"a": "2"}})
+    wider = {**state, "metadata": {**state["metadata"], "managedFields": [{"manager": "x"}]}, "id": "x"}
+    assert plugin.diff(CONFIG_MAP, wider, inputs).changes == DIFF.DIFF_NONE
+    changed = plugin.update(CONFIG_MAP, wider, {**inputs, "data": {"a": "2"}})
     assert changed["__fieldManager"] == state["__fieldManager"]
 
 
