@@ -135,20 +135,19 @@ def test_all_puts_back_what_somebody_deleted_by_hand(checkout):
 
 
 def test_after_a_killed_update_its_shard_is_compared_with_the_cluster(checkout):
-    """As if an update had been killed that changed clay, and clay's entry had been taken back since."""
+    """As if an update had been killed that deleted clay, and clay's entry had been put back since."""
     stack = home_stack("local", "clay", 4)
-    apps = deployments(checkout)
-    apps.patch_namespaced_deployment("clay", "filters", {"metadata": {"labels": {"surge.dev/class": "any"}}})
     locks = checkout.root / ".surge" / "state" / ".pulumi" / "locks" / "organization" / "surge" / stack
     locks.mkdir(parents=True, exist_ok=True)
     gone = subprocess.Popen(["true"])
     gone.wait()
     lock = {"pid": gone.pid, "username": getpass.getuser(), "hostname": socket.gethostname()}
     (locks / "killed.json").write_text(json.dumps(lock))
+    deployments(checkout).delete_namespaced_deployment("clay", "filters")
     ran = {name for name, run in fleet_up(checkout).items() if run["result"] != "current"}
     assert ran == {stack}
     assert not list(locks.iterdir())
-    assert apps.read_namespaced_deployment("clay", "filters").metadata.labels["surge.dev/class"] != "any"
+    assert ("Deployment", "clay") in identities(checkout)
 
 
 def test_what_fails_stops_no_other_service_or_shard_and_the_next_up_does_what_is_left(checkout):

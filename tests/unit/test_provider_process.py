@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import pytest
 from pulumi.provider.experimental.property_value import PropertyValue
@@ -133,6 +134,20 @@ def test_the_holder_of_a_port_is_named():
         with pytest.raises(ProblemError, match=rf"port {port} is taken by pid {os.getpid()}"):
             ports.demand_free([port])
     ports.demand_free([port])
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_port_whose_holder_is_not_seen_is_waited_for_a_moment(closes, monkeypatch):
+    monkeypatch.setattr(ports, "holder", lambda _: None)
+    monkeypatch.setattr(ports, "CLOSING_S", 30.0 if closes else 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if closes:
+            threading.Timer(0.2, server.close).start()
+            ports.demand_free([port])
+        else:
+            with pytest.raises(ProblemError, match=rf"port {port} is taken by a process of another user"):
+                ports.demand_free([port])
 
 
 def test_only_the_marked_process_is_ended_even_when_it_ignores_the_signal(tmp_path):

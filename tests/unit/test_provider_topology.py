@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import yaml
@@ -14,9 +13,6 @@ from providers.surge.problems import ProblemError
 from providers.surge.topology import Live, matches, plan
 from providers.surge.topology_inputs import Topology
 from surge.model import Broker, Settings
-from surge.policy.topology import RIGHTS
-
-PAGE = Path(__file__).parents[2] / "docs" / "topology.md"
 
 ALL = {"configure": ".*", "write": ".*", "read": ".*"}
 
@@ -169,8 +165,3 @@ def test_a_password_is_compared_with_the_salted_hash(password, steps):
 def test_a_step_does_not_show_its_body():
     steps = plan(wanted(users=[{"name": "worker", "password": "hunter2"}]), live())
     assert "hunter2" not in repr(steps)
-
-
-def test_the_page_tells_the_tag_of_every_role():
-    rows = {row.split(" | ")[0].removeprefix("| "): row for row in PAGE.read_text().splitlines()}
-    assert [tag for role in RIGHTS for tag in RIGHTS[role]["tags"] if tag not in rows[role]] == []
