@@ -59,9 +59,9 @@ class FilterSpec:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one process that no KEDA meets: it keeps one connection per ScaledObject.
+    """Bounds of one process that no KEDA meets: it keeps one connection per ScaledObject at most.
 
-    connections: open at a time; one more is closed at once. request_bytes: head of a request.
+    connections: at a time, in their TLS handshake or open. request_bytes: head of a request.
     refusals_per_s: answers 401 before 429 takes over; a right token is served all the same.
     """
 
