@@ -131,13 +131,13 @@ class Cluster(Strict):
 class Broker(Strict):
     """statistics_s: how often a queue tells its numbers (statistics interval, tick of quorum queues)."""
 
-    statistics_s: Annotated[Seconds, Field(le=60)] = 2.0
+    statistics_s: Annotated[Seconds, Field(le=60)] = 1.0
 
 
 class Saturation(Strict):
     """sample_s: how often the metric server reads the broker. stale_s: older samples are answered by 503."""
 
-    sample_s: Annotated[Seconds, Field(le=60)] = 2.0
+    sample_s: Annotated[Seconds, Field(le=60)] = 1.5
     stale_s: Annotated[Seconds, Field(le=600)] = 20.0
 
     @model_validator(mode="after")
