@@ -6,7 +6,6 @@ from typing import cast
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -88,7 +87,7 @@ class _Endpoints:
             # It needs no token and costs more than anything else here: at most once a second.
             moment = (self.sampler.snapshot.serial, int(self.sampler.clock()))
             if moment != self.scraped_at:
-                self.scraped = await run_in_threadpool(exposition, self.registry)
+                self.scraped = await asyncio.to_thread(exposition, self.registry)
                 self.scraped_at = moment
         return Response(self.scraped, headers={"content-type": CONTENT_TYPE_LATEST})
 

@@ -12,6 +12,17 @@ from surge.policy.demand import WINDOWS_S
 
 __all__ = ["Config", "ConfigError", "FilterSpec", "Followed", "Limits", "read_filters", "read_tokens"]
 
+SETTINGS = (
+    "listen",
+    "limits",
+    "token_file",
+    "broker",
+    "sample_s",
+    "stale_s",
+    "windows_s",
+    "filters_file",
+    "grace_s",
+)
 TLS_FILES = ("certificate", "key", "client_ca")
 LISTEN = ("host", "port", *TLS_FILES)
 MOST_BYTES = 16 * 2**20
@@ -20,6 +31,8 @@ PREFIX = "surge_saturation_"
 SHORTEST_TOKEN = 16
 BROKER = ("vhost", "nodes", "management", "source", "amqp", "events", "credentials_file", "ca_file")
 SOURCES = ("auto", "metrics-detailed", "management")
+SET = ("name", "queue", "slots", "drain_s", "lead_s", "beta", "members")
+FILTER = (*SET[:-1], "service_s")
 
 
 class ConfigError(Exception):
@@ -46,9 +59,9 @@ class FilterSpec:
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of one process that no KEDA meets: it keeps one connection per ScaledObject.
+    """Bounds of one process that no KEDA meets: it keeps one connection per ScaledObject at most.
 
-    connections: open at a time; one more is closed at once. request_bytes: head of a request.
+    connections: at a time, in their TLS handshake or open. request_bytes: head of a request.
     refusals_per_s: answers 401 before 429 takes over; a right token is served all the same.
     """
 
@@ -95,18 +108,14 @@ class Config:
         given = _object(file)
         try:
             return cls._of(given, file.absolute().parent)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise ConfigError(f"{file}: {what}") from None
 
     @classmethod
     def _of(cls, given: Mapping[str, Any], folder: Path) -> "Config":
+        _known("settings", given, SETTINGS)
         broker, listen = given["broker"], _known("listen", given["listen"], LISTEN)
-        windows = tuple(_seconds("windows_s", each) for each in given.get("windows_s", WINDOWS_S))
-        if len(windows) < 3:
-            raise ValueError("windows_s: not enough values: want three lengths or four")
-        if not all(shorter < longer for shorter, longer in pairwise(windows)):
-            raise ValueError("windows_s: want lengths of which each is longer than the one before")
         certificate, key, client_ca = (
             None if listen.get(name) is None else folder / listen[name] for name in TLS_FILES
         )
@@ -128,9 +137,9 @@ class Config:
             **_broker(_known("broker", broker, BROKER), folder),
             sample_s=sample,
             stale_s=stale,
-            windows_s=windows,
+            windows_s=_windows(given.get("windows_s", WINDOWS_S)),
             filters_file=folder / given["filters_file"],
-            grace_s=float(given.get("grace_s", cls.grace_s)),
+            grace_s=_seconds("grace_s", given.get("grace_s", cls.grace_s), or_zero=True),
             client_ca=client_ca,
             limits=_limits(given.get("limits", {})),
         )
@@ -166,10 +175,10 @@ class Followed:
 def read_filters(content: bytes, name: str = "filters_file") -> dict[str, FilterSpec]:
     """Return filters and worker sets by name. Raises ConfigError when anything in `content` is wrong."""
     try:
-        given = json.loads(content)
-        specs = [_filter(entry) for entry in given["filters"]]
+        given = _known("the file", json.loads(content), ("filters", "sets"))
+        specs = [_filter(_known("a filter", entry, FILTER)) for entry in given["filters"]]
         specs += _sets(given.get("sets", []), {spec.name: spec for spec in specs})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         what = f"key {error} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigError(f"{name}: {what}") from None
     by_name = {spec.name: spec for spec in specs}
@@ -216,7 +225,7 @@ def _filter(entry: Mapping[str, Any]) -> FilterSpec:
         service_s=_seconds("service_s", entry["service_s"]),
         drain_s=_seconds("drain_s", entry["drain_s"]),
         beta=beta,
-        lead_s=_lead(entry.get("lead_s", 0)),
+        lead_s=_seconds("lead_s", entry.get("lead_s", 0), or_zero=True),
     )
 
 
@@ -224,7 +233,7 @@ def _sets(entries: Iterable[Mapping[str, Any]], filters: Mapping[str, FilterSpec
     taken: dict[str, str] = {}
     specs: list[FilterSpec] = []
     for entry in entries:
-        name, members = entry["name"], tuple(entry["members"])
+        name, members = _known("a set", entry, SET)["name"], tuple(entry["members"])
         if not members or any(each not in filters for each in members):
             raise ValueError(f"set {name!r}: members {list(members)}: want names of filters of this file")
         for each in members:
@@ -246,14 +255,21 @@ def _label(key: str, text: object) -> str:
     return text
 
 
-def _seconds(key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not (isfinite(value) and value > 0):
-        raise ValueError(f"{key} {value!r}: want seconds, more than 0")
+def _seconds(key: str, value: object, *, or_zero: bool = False) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError(f"{key} {value!r}: want seconds")
+    if value < 0 or (value == 0 and not or_zero):
+        raise ValueError(f"{key} {value!r}: want seconds, {'0 or more' if or_zero else 'more than 0'}")
     return float(value)
 
 
-def _lead(value: object) -> float:
-    return 0.0 if value == 0 else _seconds("lead_s", value)
+def _windows(given: Iterable[object]) -> tuple[float, ...]:
+    windows = tuple(_seconds("windows_s", each) for each in given)
+    if not 3 <= len(windows) <= 4:
+        raise ValueError(f"windows_s: {len(windows)} lengths: want three or four")
+    if not all(shorter < longer for shorter, longer in pairwise(windows)):
+        raise ValueError("windows_s: want lengths of which each is longer than the one before")
+    return windows
 
 
 def _limits(given: Mapping[str, Any]) -> Limits:

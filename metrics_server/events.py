@@ -22,7 +22,8 @@ __all__ = ["Events"]
 log = structlog.get_logger("events")
 
 EXCHANGE = "amq.rabbitmq.event"
-KEYS = ("consumer.created", "consumer.deleted", "channel.closed", "queue.deleted")
+MOVES = ("consumer.created", "consumer.deleted")
+KEYS = (*MOVES, "channel.closed", "queue.deleted")
 # A reader that sleeps longer than this many events loses the oldest; the next resync heals it.
 MOST_EVENTS = 5_000
 SETTLE_S, TRIES = 0.2, 3
@@ -113,17 +114,23 @@ class Events:
 
     def _enter(self, key: str, told: Mapping[str, Any]) -> None:
         if key == "channel.closed":
-            self.ledger.channel_closed(str(told["pid"]), int(told["timestamp_in_ms"]))
+            self.ledger.channel_closed(str(told["pid"]), _milliseconds(told))
         elif told["vhost"] != self._vhost:
             return
         elif key == "queue.deleted":
-            self.ledger.queue_deleted(str(told["name"]))
-        else:
-            take = self.ledger.created if key == "consumer.created" else self.ledger.deleted
-            queue, channel, tag = (str(told[name]) for name in ("queue", "channel", "consumer_tag"))
-            take(queue, channel, tag, int(told["timestamp_in_ms"]))
+            self.ledger.queue_deleted(told["name"])
+        elif key in MOVES:
+            take = self.ledger.created if key == MOVES[0] else self.ledger.deleted
+            # A tag that is no UTF-8 comes as bytes, and is one all the same.
+            take(told["queue"], str(told["channel"]), str(told["consumer_tag"]), _milliseconds(told))
 
     def _tell(self, why: str) -> None:
         if why and why != self._why:
             log.warning("no events from the broker", why=why)
         self._why = why
+
+
+def _milliseconds(told: Mapping[str, Any]) -> int:
+    if type(at := told["timestamp_in_ms"]) is not int:
+        raise TypeError(f"timestamp_in_ms is {type(at).__name__}")
+    return at

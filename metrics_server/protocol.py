@@ -1,30 +1,21 @@
-"""Bounds that uvicorn has not: connections, the size of a request's head, and the time it may take.
-
-uvicorn's own `limit_concurrency` answers 503 on every connection once there are too many: whoever
-opens them all would shut KEDA out. Here the newest one goes, and those that are served stay.
-"""
+"""Bounds that uvicorn has not: the size of a request's head, and the time it may take."""
 
 import asyncio
 from typing import Any
 
-import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from metrics_server.config import Limits
 
 __all__ = ["bounded"]
 
-log = structlog.get_logger("server")
-
-# From the connection, or the first byte of a request, until its head is whole.
+# For a TLS handshake, and after it or the first byte of a request until the head is whole.
 HEAD_S = 10.0
-SAY_AGAIN_S = 60.0
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def bounded(limits: Limits) -> type[HttpToolsProtocol]:
     """Return the protocol of one server."""
-    said_at = float("-inf")
 
     class Bounded(HttpToolsProtocol):
         def __init__(self, *args: Any, **others: Any) -> None:
@@ -34,11 +25,7 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            if len(self.connections) > limits.connections:
-                self._say_full()
-                transport.abort()
-            else:
-                self.hurry = self.loop.call_later(HEAD_S, transport.abort)
+            self.hurry = self.loop.call_later(HEAD_S, transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._calm()
@@ -71,11 +58,5 @@ def bounded(limits: Limits) -> type[HttpToolsProtocol]:
             if self.cycle is None or self.cycle.response_complete:
                 self.transport.write(TOO_LARGE)
             self.transport.close()
-
-        def _say_full(self) -> None:
-            nonlocal said_at
-            if self.loop.time() - said_at > SAY_AGAIN_S:
-                said_at = self.loop.time()
-                log.warning("connection closed, there are too many", limit=limits.connections)
 
     return Bounded

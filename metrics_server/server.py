@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -12,6 +13,7 @@ import uvicorn
 
 from metrics_server.api import build_app
 from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
+from metrics_server.listener import Listener, bound
 from metrics_server.protocol import bounded
 from metrics_server.sampler import Sampler
 from metrics_server.tls import Rotating
@@ -40,7 +42,7 @@ class SaturationServer:
         self.sampler = Sampler(config)
         self.sampler.use(read_filters(self._filters.changed() or b"", str(config.filters_file)))
         self._tls = Rotating.of(config)
-        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self, self._tls))
+        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self), self._tls)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return.
@@ -48,13 +50,14 @@ class SaturationServer:
         Raises ConfigError when the address cannot be had.
         """
         _allow_descriptors()
-        listener = _listener(self.config.host, self.config.port)
+        tcp = bound(self.config.host, self.config.port)
         sampling = asyncio.create_task(self.sampler.run(), name="sampler")
         following = asyncio.create_task(self._follow(), name="files")
         sampling.add_done_callback(self._sampler_ended)
+        following.add_done_callback(self.part_ended)
         log.info("serving", host=self.config.host, port=self.config.port, filters=len(self.sampler.specs))
         try:
-            await self.uvicorn.serve([listener])
+            await self.uvicorn.serve([tcp])
         finally:
             for task in (sampling, following):
                 task.cancel()
@@ -76,8 +79,12 @@ class SaturationServer:
 
     def _sampler_ended(self, task: asyncio.Task[None]) -> None:
         self.sampling = False
+        self.part_ended(task)
+
+    def part_ended(self, task: asyncio.Task[None]) -> None:
+        """A server without one of its parts would look well and be none."""
         if not task.cancelled() and task.exception() is not None:
-            log.error("sampler failed", why=repr(task.exception()))
+            log.error("a part failed", part=task.get_name(), why=repr(task.exception()))
             self.uvicorn.should_exit = True
 
     async def _follow(self) -> None:
@@ -123,23 +130,42 @@ class SaturationServer:
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn that is told to leave by us: its own handler would close the socket at once."""
+    """uvicorn over our own listener, told to leave by us: its handler would close the socket at once."""
 
-    def __init__(self, owner: SaturationServer, config: uvicorn.Config) -> None:
+    listener: Listener
+    accepting: asyncio.Task[None]
+
+    def __init__(self, owner: SaturationServer, config: uvicorn.Config, tls: Rotating | None) -> None:
         super().__init__(config)
         self.owner = owner
+        self.tls = tls
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        [tcp] = sockets or []
+        protocol = partial(
+            self.config.http_protocol_class,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        most = self.owner.config.limits.connections
+        self.listener = Listener(tcp, self.tls, protocol, self.server_state.connections, most)
+        self.accepting = asyncio.create_task(self.listener.run(), name="listener")
+        self.accepting.add_done_callback(self.owner.part_ended)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
+        self.accepting.cancel()
         # Whoever has just been let in is about to ask; uvicorn would hang up on them.
         await asyncio.sleep(LINGER_S)
         await super().shutdown(sockets)
+        if not self.accepting.cancelled():
+            self.accepting.result()  # raises what ended it
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.owner.draining and sig == signal.SIGINT:
@@ -154,28 +180,13 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}; see who does: ss -ltnp 'sport = :{port}'"
-        ) from None
-    return listener
-
-
-def _uvicorn_config(config: Config, server: SaturationServer, tls: Rotating | None) -> uvicorn.Config:
+def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(server.sampler, server),
         host=config.host,
         port=config.port,
         http=bounded(config.limits),
         ws="none",
-        ssl_context_factory=None if tls is None else lambda *_: tls,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
         lifespan="off",

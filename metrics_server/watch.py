@@ -96,6 +96,10 @@ class Watch:
             except (AMQPError, OSError, ConfigError) as error:
                 self._turn += 1
                 self._tell(up=False, why=type(error).__name__)
+            except Exception as error:
+                # Nobody waits for this thread: it would be gone, and `watch_up` 1 for ever.
+                log.exception("watch failed, it begins anew")
+                self._tell(up=False, why=type(error).__name__)
             self._drift, self._missing = {}, frozenset()
             self.events.detach()
             self._over.wait(AGAIN_S)

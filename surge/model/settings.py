@@ -150,7 +150,7 @@ class Broker(Strict):
     delete_non_empty: queues that may be deleted with the messages in them. adopt: users and policies of
     others that may be changed, such as `user worker.seoul` (docs/topology.md)."""
 
-    statistics_s: Annotated[Seconds, Field(le=60)] = 2.0
+    statistics_s: Annotated[Seconds, Field(le=60)] = 1.0
     delete_non_empty: list[Annotated[str, AfterValidator(_queue)]] = Field(default_factory=list)
     adopt: list[Annotated[str, AfterValidator(_owned)]] = Field(default_factory=list)
 
@@ -158,7 +158,7 @@ class Broker(Strict):
 class Saturation(Strict):
     """sample_s: how often the metric server reads the broker. stale_s: older samples are answered by 503."""
 
-    sample_s: Annotated[Seconds, Field(le=60)] = 2.0
+    sample_s: Annotated[Seconds, Field(le=60)] = 1.5
     stale_s: Annotated[Seconds, Field(le=600)] = 20.0
 
     @model_validator(mode="after")

@@ -22,8 +22,8 @@ __all__ = ["RETURN_SHARE", "History", "Sample", "Window"]
 # beyond any spread of service times or a service time in the catalogue that is 2x wrong.
 PURGE_FACTOR, PURGE_SLACK = 5.0, 10.0
 
-# Samples go a block at a time: shifting four arrays at each append would cost more than the fold.
-BLOCK = 64
+# Samples go a block at a time: shifting three arrays at each append would cost more than the fold.
+BLOCK = 16
 
 # Messages that vanish and come back within this share of the horizon were never gone.
 RETURN_SHARE = 0.2
@@ -62,8 +62,9 @@ class History:
     """
 
     __slots__ = (
-        "_busy",
+        "_first_busy",
         "_integrals",
+        "_last_busy",
         "_levels",
         "_lost",
         "_missed",
@@ -79,7 +80,8 @@ class History:
         self._times = array("d")
         self._integrals = array("d")
         self._levels = array("d")
-        self._busy = array("d")
+        # Of U itself the last is enough, and the first for a window that has no other sample.
+        self._first_busy = self._last_busy = 0.0
         self._lost = 0.0
         self._missed, self._missed_at = 0.0, -inf
         for sample in samples:
@@ -113,17 +115,19 @@ class History:
             raise ValueError(f"time {at}: want a finite number")
         times, integral = self._times, 0.0
         if times:
-            passed, before = at - times[-1], self._busy[-1]
+            passed, before = at - times[-1], self._last_busy
             if passed <= 0:
                 return
             growth = level + self._lost - self._levels[-1]
             if not -PURGE_SLACK <= growth <= PURGE_SLACK:
                 self._account_for_a_jump(at, growth, most_busy=max(busy, before), passed=passed)
             integral = self._integrals[-1] + (busy + before) / 2 * passed
+        else:
+            self._first_busy = busy
         times.append(at)
         self._integrals.append(integral)
         self._levels.append(level + self._lost)
-        self._busy.append(busy)
+        self._last_busy = busy
         if len(times) > BLOCK and times[BLOCK - 1] < at - self.horizon_s:
             self._forget(at - self.horizon_s)
 
@@ -140,7 +144,7 @@ class History:
         start = max(0, bisect_right(times, times[last] - length_s * 0.99) - 1)
         span = times[last] - times[start]
         if span <= 0:
-            return Window(0.0, self._busy[last], 0.0)
+            return Window(0.0, self._first_busy, 0.0)
         mean = (self._integrals[last] - self._integrals[start]) / span
         return Window(span, mean, self._levels[last] - self._levels[start])
 
@@ -163,4 +167,4 @@ class History:
         # is asked for a sample later (`until`).
         times = self._times
         gone = bisect_right(times, before) - 2
-        del times[:gone], self._busy[:gone], self._integrals[:gone], self._levels[:gone]
+        del times[:gone], self._integrals[:gone], self._levels[:gone]

@@ -75,12 +75,10 @@ class Server:
         self.context = ssl.create_default_context(cafile=folder / "tls.crt")
         self.process: subprocess.Popen[bytes] | None = None
 
-    def use(self, *names: str, sets: Sequence[Mapping[str, Any]] = ()) -> None:
+    def use(self, *names: str, sets: Sequence[Mapping[str, Any]] = (), slots: int = 1) -> None:
         """Replace the filters file."""
-        entries = [
-            {"name": name, "queue": f"filter.{name}", "slots": 1, "service_s": 1, "drain_s": 8, "beta": 1.06}
-            for name in names
-        ]
+        law = {"slots": slots, "service_s": 1, "drain_s": 8, "beta": 1.06}
+        entries = [{"name": name, "queue": f"filter.{name}", **law} for name in names]
         fresh = self.folder / "filters.json.new"
         fresh.write_text(json.dumps({"filters": entries, "sets": list(sets)}))
         fresh.rename(self.folder / "filters.json")

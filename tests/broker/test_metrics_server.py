@@ -11,6 +11,7 @@ import pika.exceptions
 import pytest
 
 from lab.broker import ScratchBroker
+from lab.link import Link
 from tests.broker.saturation_filter import Filter
 from tests.broker.saturation_server import TOKEN, Server, eventually
 
@@ -152,16 +153,17 @@ def test_a_broker_that_stops_is_503_and_comes_back_without_help(server, make, no
     assert events == ["broker node answers", "broker node does not answer", "broker node answers"]
 
 
-def test_a_server_that_starts_before_its_broker_waits_for_it(tmp_path, node):
+def test_a_server_that_starts_before_its_broker_waits_for_it_and_recovers(tmp_path, node, make):
+    make("early", "quorum")
     server = Server(tmp_path, BASE_PORT + 11, f"http://127.0.0.1:{BASE_PORT + 12}")
     server.use("early")
     server.start()
+    paths = ("/healthz", "/readyz", "/v1/filters/early")
     try:
-        assert [server.get(path)[0] for path in ("/healthz", "/readyz", "/v1/filters/early")] == [
-            200,
-            503,
-            503,
-        ]
+        assert [server.get(path)[0] for path in paths] == [200, 503, 503]
+        with Link(BASE_PORT + 12, int(node.prometheus_url.rpartition(":")[2])):
+            server.shows("early", ready=0, consumers=0)
+            assert [server.get(path)[0] for path in paths] == [200, 200, 200]
     finally:
         assert server.stop() == 0
 

@@ -240,6 +240,21 @@ def test_one_connection_too_many_is_closed_and_the_others_are_served(serve):
         eventually(lambda: status(trusting()) == 200, "the free place")
 
 
+def test_connections_that_stay_silent_shut_nobody_out_and_are_closed(serve):
+    server = serve(limits={"connections": 3})
+    server.shows("one", ready=0)
+    with ExitStack() as closing_all:
+        kept = closing_all.enter_context(closing(Connection(trusting())))
+        assert kept.get() == 200
+        silent = [
+            closing_all.enter_context(socket.create_connection(("127.0.0.1", PORT), 30)) for _ in range(20)
+        ]
+        assert status(trusting()) == 200
+        assert kept.get() == 200
+        assert [each.recv(1) for each in silent] == [b""] * 20
+        assert kept.get() == 200
+
+
 def test_no_request_that_was_accepted_fails_while_the_server_leaves(serve):
     server = serve()
     server.shows("one", ready=0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from kubernetes.utils.quantity import parse_quantity
 
 from components.monitored import alert_rules
 from metrics_server import Config
@@ -98,6 +99,36 @@ def test_the_pods_hold_no_right_they_do_not_need(seen):
         pod["terminationGracePeriodSeconds"]
         > json.loads(inputs(seen, "ConfigMap")["data"]["config.json"])["grace_s"]
     )
+
+
+def test_a_drain_of_a_node_leaves_a_server_and_an_update_takes_none(seen):
+    deployment, budget = inputs(seen, "Deployment")["spec"], inputs(seen, "PodDisruptionBudget")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["replicas"] == 2
+    assert budget == {"maxUnavailable": 1, "selector": {"matchLabels": labels}}
+    assert deployment["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_no_two_pods_share_a_node_and_zones_are_spread_where_there_are_any(seen):
+    template = inputs(seen, "Deployment")["spec"]["template"]
+    nodes, zones = template["spec"]["topologySpreadConstraints"]
+    assert (nodes["topologyKey"], nodes["whenUnsatisfiable"]) == ("kubernetes.io/hostname", "DoNotSchedule")
+    assert (zones["topologyKey"], zones["whenUnsatisfiable"]) == (
+        "topology.kubernetes.io/zone",
+        "ScheduleAnyway",
+    )
+    for each in (nodes, zones):
+        assert each["maxSkew"] == 1
+        assert each["labelSelector"] == {"matchLabels": template["metadata"]["labels"]}
+        assert each["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_memory_is_asked_for_and_bounded_and_cpu_is_never_throttled(seen):
+    [container] = inputs(seen, "Deployment")["spec"]["template"]["spec"]["containers"]
+    asked, most = container["resources"]["requests"], container["resources"]["limits"]
+    assert asked.keys() == {"cpu", "memory"}
+    assert most.keys() == {"memory"}
+    assert parse_quantity(asked["memory"]) < parse_quantity(most["memory"])
 
 
 def test_a_change_of_the_settings_replaces_the_pods_and_a_new_filter_does_not(seen):

@@ -54,7 +54,13 @@ def test_paths_outlive_a_change_of_what_kubernetes_has_mounted(tmp_path):
         ({"sample_s": True}, "sample_s True"),
         ({"stale_s": 3}, "stale_s 3 is less than two samples"),
         ({"windows_s": [60, 15, 300]}, "windows_s"),
-        ({"windows_s": [15, 60]}, "not enough values"),
+        ({"windows_s": [15, 60]}, "windows_s: 2 lengths: want three or four"),
+        ({"windows_s": [5, 15, 60, 300, 900]}, "windows_s: 5 lengths: want three or four"),
+        ({"window_s": [5, 15, 60]}, "settings: there is no 'window_s'; there are listen, limits, "),
+        ({"grace_s": -1}, "grace_s -1: want seconds, 0 or more"),
+        ({"grace_s": float("inf")}, "grace_s inf"),
+        ({"grace_s": "5"}, "grace_s '5'"),
+        ({"grace_s": False}, "grace_s False"),
         ({"listen": {"host": "x", "port": 99_999}}, "listen.port 99999"),
         ({"listen": {"host": "x", "port": 1, "key": "k"}}, "certificate and key belong together"),
         ({"broker": {"nodes": [], "vhost": "surge"}}, "broker.nodes: want a list"),
@@ -101,11 +107,15 @@ def test_a_missing_setting_is_named(tmp_path, key):
         ({"slots": 0}, "slots 0"),
         ({"slots": 1.5}, "slots 1.5"),
         ({"service_s": 0}, "service_s 0"),
+        ({"service_s": 10**400}, "too large"),
         ({"drain_s": "60"}, "drain_s '60'"),
         ({"beta": -1}, "beta -1"),
         ({"queue": 'filter.a",x="'}, "queue"),
         ({"name": ""}, "name: 0 signs"),
         ({"name": "a/b"}, "name 'a/b': want no /"),
+        ({"lead": 63}, "a filter: there is no 'lead'; there are name, queue, "),
+        ({"lead_s": False}, "lead_s False"),
+        ({"members": ["a"]}, "a filter: there is no 'members'"),
     ],
 )
 def test_a_wrong_filter_is_refused(change, problem):
@@ -114,7 +124,16 @@ def test_a_wrong_filter_is_refused(change, problem):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[]", b"{}", b'{"filters": 3}', b'{"filters": [3]}', b"[" * 100_000]
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"filters": 3}',
+        b'{"filters": [3]}',
+        b'{"filters": [], "set": []}',
+        b"[" * 100_000,
+    ],
 )
 def test_a_filters_file_that_is_none_is_refused(content):
     with pytest.raises(ConfigError, match="filters_file"):

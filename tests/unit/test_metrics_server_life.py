@@ -14,11 +14,12 @@ import pytest
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from metrics_server import Config, SaturationServer, protocol
+from metrics_server import Config, SaturationServer, listener, protocol
 from tests.certificates import certify
 
 TOKEN = "a-token-of-the-tests-0123456789"
 GET = f"GET /v1/filters HTTP/1.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+CLIENT_HELLO = bytes.fromhex("160301020001000000")
 PATIENCE_S = 20.0
 
 
@@ -27,7 +28,7 @@ class Running:
 
     def __init__(self, server: SaturationServer, folder: Path) -> None:
         self.server = server
-        self.port = server.uvicorn.servers[0].sockets[0].getsockname()[1]
+        self.port = server.uvicorn.listener.port
         self.trust = ssl.create_default_context(cafile=folder / "tls.crt")
 
     async def connect(self, *, tls: bool = True) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -44,8 +45,8 @@ class Running:
         return seen
 
 
-def live(folder: Path, scenario: Callable[[Running], Awaitable[None]]) -> None:
-    """Run `scenario` against a server, then end it."""
+def live(folder: Path, scenario: Callable[[Running], Awaitable[None]], **limits: int) -> None:
+    """Run `scenario` against a server with these limits, then end it."""
     certify(folder)
     (folder / "tokens").write_text(TOKEN)
     (folder / "filters.json").write_text('{"filters": []}')
@@ -57,6 +58,7 @@ def live(folder: Path, scenario: Callable[[Running], Awaitable[None]]) -> None:
         "stale_s": 9,
         "filters_file": "filters.json",
         "grace_s": 0,
+        "limits": limits,
     }
     (folder / "config.json").write_text(json.dumps(given))
 
@@ -145,3 +147,52 @@ def test_an_idle_connection_is_not_hurried(tmp_path, monkeypatch):
         writer.close()
 
     live(tmp_path, scenario)
+
+
+def test_whoever_does_not_finish_a_handshake_is_cut_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(listener, "HEAD_S", 0.1)
+
+    async def scenario(running: Running) -> None:
+        for sent in (b"", CLIENT_HELLO):
+            reader, writer = await running.connect(tls=False)
+            writer.write(sent)
+            async with asyncio.timeout(PATIENCE_S):
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+            writer.close()
+
+    live(tmp_path, scenario)
+
+
+def test_the_oldest_handshake_makes_way_for_a_client_and_a_served_one_for_nobody(tmp_path):
+    async def scenario(running: Running) -> None:
+        kept_reader, kept = await running.connect()
+        kept.write(GET)
+        assert (await kept_reader.readuntil(b"]}")).startswith(b"HTTP/1.1 200 ")
+        silent = [await running.connect(tls=False) for _ in range(9)]
+        assert (await running.send(GET)).startswith(b"HTTP/1.1 200 ")
+        for reader, _ in silent[:7]:
+            assert await reader.read() == b""
+        kept.write(GET)
+        assert (await kept_reader.readuntil(b"]}")).startswith(b"HTTP/1.1 200 ")
+        others = [await running.connect() for _ in range(2)]
+        for reader, _ in silent[7:]:
+            assert await reader.read() == b""
+        with pytest.raises(ConnectionError):
+            await running.connect()
+        for _, writer in [(kept_reader, kept), *others, *silent]:
+            writer.close()
+
+    live(tmp_path, scenario, connections=3)
+
+
+def test_a_server_without_its_listener_ends(tmp_path, monkeypatch):
+    async def broken(_: listener.Listener) -> None:
+        raise ArithmeticError("of the test")
+
+    async def scenario(running: Running) -> None:
+        await until(lambda: running.server.uvicorn.should_exit)
+
+    monkeypatch.setattr(listener.Listener, "run", broken)
+    with pytest.raises(ArithmeticError, match="of the test"):
+        live(tmp_path, scenario)

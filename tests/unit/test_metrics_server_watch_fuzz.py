@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -181,3 +182,24 @@ def test_no_reply_ends_the_watch_or_is_told_as_a_wrong_number(config, damages):
         with over.running():
             eventually(healed, f"{whole}, now {shown(over)}")
         assert wrong == []
+
+
+def test_a_fault_of_our_own_is_told_and_the_watch_begins_anew(config, monkeypatch):
+    monkeypatch.setattr(watch, "ROUND_S", 0.03)
+    monkeypatch.setattr(watch, "AGAIN_S", 0.3)
+    said: list[str] = []
+    monkeypatch.setattr(watch, "log", SimpleNamespace(info=lambda *_, **__: None, exception=said.append))
+    faults = [ArithmeticError("of the test")] * 2
+
+    def sampled(_: str) -> float:
+        if faults:
+            raise faults.pop()
+        return CONSUMERS
+
+    with Broker([]).running() as broker:
+        over = Watch(config(broker.port), ssl.create_default_context(), lambda: QUEUES, sampled)
+        with over.running():
+            eventually(lambda: not faults and shown(over)["watch_up"] == 0, "the end of the second try")
+            assert "consumer_drift/a" not in shown(over)
+            eventually(lambda: shown(over).get("consumer_drift/a") == 0, "a round")
+    assert said == ["watch failed, it begins anew"] * 2

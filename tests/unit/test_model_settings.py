@@ -17,8 +17,8 @@ def test_what_is_left_out_has_the_documented_default():
     parsed = Settings.parse({"stack-kind": "local", "cluster": {"name": "a"}})
     assert parsed.catalogue == "filters.yaml"
     assert (parsed.cluster.base_port, parsed.cluster.nodes, parsed.cluster.gpus_per_node) == (21_000, 5, 8)
-    assert (parsed.cluster.hpa_sync_s, parsed.broker.statistics_s) == (15, 2)
-    assert (parsed.saturation.sample_s, parsed.saturation.stale_s) == (2, 20)
+    assert (parsed.cluster.hpa_sync_s, parsed.broker.statistics_s) == (15, 1)
+    assert (parsed.saturation.sample_s, parsed.saturation.stale_s) == (1.5, 20)
     assert (parsed.prometheus.scrape_s, parsed.prometheus.retention) == (15, "2h")
     assert parsed.ports.apiserver == 21_002
 
