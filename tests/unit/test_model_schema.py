@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from lab.bench.fleet.catalogue import SETTINGS, catalogue_text, document
+from lab.bench.fleet.catalogue import SETTINGS, catalogue_text, document, extended, renewed, widened
 from surge.model import Catalogue, Settings
 from surge.model.meaning import MEANING, PATTERNS
 from surge.model.schema import FILE, catalogue_schema, rendered
@@ -86,6 +86,11 @@ def test_the_catalogue_of_the_benches_fits_their_stack(tmp_path):
     file = tmp_path / "filters.yaml"
     file.write_text(catalogue_text())
     assert len(Catalogue.read(file, Settings.parse(SETTINGS)).filters) == 1_200
+    last = extended(widened(renewed(renewed(document(), "2nd"), "2nd", running=True)))
+    file.write_text(yaml.safe_dump(last))
+    assert len(Catalogue.read(file, Settings.parse(SETTINGS)).filters) == 1_201
+    before = document()["filters"]
+    assert sum(entry != before.get(name) for name, entry in last["filters"].items()) == 4
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: text.split(":")[1].strip())

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["COUNT", "SETTINGS", "catalogue_text", "changed", "document"]
+__all__ = ["COUNT", "SETTINGS", "catalogue_text", "document", "extended", "renewed", "widened"]
 
 COUNT = 1_200
 # 1,040 GPUs, in real time: KEDA asks for each filter at rest every 5 s, as on a real cluster.
@@ -47,11 +47,29 @@ def catalogue_text(count: int = COUNT) -> str:
     return yaml.dump(document(count), Dumper=yaml.CSafeDumper, sort_keys=False)
 
 
-def changed(catalogue: Mapping[str, Any], version: str) -> dict[str, Any]:
-    """The catalogue with another image for one entry, in its middle."""
+def renewed(catalogue: Mapping[str, Any], version: str, *, running: bool = False) -> dict[str, Any]:
+    """The catalogue with another image for one entry in its middle. running: one that has a worker."""
+    names = [name for name, entry in catalogue["filters"].items() if ("min" in entry) == running]
+    name = sorted(names)[len(names) // 2]
+    return _with(catalogue, name, {"image": _image(name, version)})
+
+
+def widened(catalogue: Mapping[str, Any]) -> dict[str, Any]:
+    """The catalogue with room for one worker more in one entry."""
+    name = min(catalogue["filters"])
+    return _with(catalogue, name, {"max": catalogue["filters"][name]["max"] + 1})
+
+
+def extended(catalogue: Mapping[str, Any]) -> dict[str, Any]:
+    """The catalogue with one entry more, at rest as most are."""
+    name = "filter-new"
+    entry = {"class": "scale-to-zero", "image": _image(name), "service-s": 4, "warmup-s": 3, "max": 8}
+    return _with(catalogue, name, entry)
+
+
+def _with(catalogue: Mapping[str, Any], name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     filters = dict(catalogue["filters"])
-    name = sorted(filters)[len(filters) // 2]
-    filters[name] = {**filters[name], "image": _image(name, version)}
+    filters[name] = {**filters.get(name, {}), **changes}
     return {**catalogue, "filters": filters}
 
 
