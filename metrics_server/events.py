@@ -131,6 +131,8 @@ class Events:
 
 
 def _milliseconds(told: Mapping[str, Any]) -> int:
-    if type(at := told["timestamp_in_ms"]) is not int:
+    at = told["timestamp_in_ms"]
+    # pika's 64 bits are a class of their own below int, and so is bool.
+    if isinstance(at, bool) or not isinstance(at, int):
         raise TypeError(f"timestamp_in_ms is {type(at).__name__}")
     return at
