@@ -8,7 +8,7 @@ UV ?= uv
 COMPILE := pip compile -q --generate-hashes --no-emit-index-url --universal --python-version 3.11 --no-header
 SERVER := aiohttp httptools orjson pika prometheus-client pydantic pyyaml starlette structlog uvicorn uvloop
 .DEFAULT_GOAL := help
-.PHONY: help tools up spike down test test-fast ready check stacks parts soak bench lint static status pins
+.PHONY: help tools up spike down test test-fast ready check quiet stacks parts soak bench lint static status pins
 
 help: ; @grep -E '^[a-z-]+: ; .* ## ' Makefile | grep -v '^help' | sed 's/: ; .* ## /\t/'
 tools: ; $(PYTHON) toolchain/bootstrap.py $(if $(TOOLS),--tools $(TOOLS)) ## ready this machine: packages, Python environment, tools
@@ -19,12 +19,13 @@ status: ; bin/surge status local ## what the local stack does now
 test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest tests/unit tests/engine ## seconds, nothing built
 soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## close to an hour of load with faults
 bench: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=laws, saturation, stack, fleet, spike or scale_in for one alone
-test: ; @$(call STAGES,ready static check) ## lint and every test but soak, with the time of each stage
+test: ; @$(call STAGES,ready static quiet check) ## lint and every test but soak, with the time of each stage
 ready: ; $(PYTHON) toolchain/bootstrap.py --dev
 # Side by side, as both mostly wait. What the second says is shown when it has ended, also by Ctrl-C.
 check: ; @$(MAKE) --no-print-directory -j2 stacks parts
+quiet: ; @$(VENV)/pytest -m quiet
 stacks: ; @$(VENV)/pytest -m "stack and not soak"
-parts: ; @mkdir -p build; trap : INT; code=0; $(VENV)/pytest -m "not stack and not soak" > build/parts.log 2>&1 || code=$$?; cat build/parts.log; exit $$code
+parts: ; @mkdir -p build; trap : INT; code=0; $(VENV)/pytest -m "not stack and not soak and not quiet" > build/parts.log 2>&1 || code=$$?; cat build/parts.log; exit $$code
 lint: ; @$(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(PYTHON) toolchain/build.py actionlint && $(MAKE) --no-print-directory static ## every static check
 static: ; ruff check . && ruff format --check . && basedpyright && lint-imports && deptry . && actionlint && zizmor --offline .github && shellcheck .ci/run bin/* providers/bin/* toolchain/engine/bin/*
 pins: ; $(UV) $(COMPILE) $(RENEW) pyproject.toml --group dev -o requirements-dev.txt && $(UV) $(COMPILE) -c requirements-dev.txt pyproject.toml -o requirements.txt && printf '%s\n' $(SERVER) | $(UV) $(COMPILE) --no-annotate -c requirements.txt - -o metrics_server/requirements.txt ## pin what pyproject.toml asks for; RENEW=--upgrade renews all

@@ -17,7 +17,7 @@ from surge.policy.timescale import TimeScale
 from surge.twin.hpa import AT_ONCE, Autoscaler, Reading, Trigger
 from tests.local.hpa_recorder import Recorder, Series, Sync, serving
 
-pytestmark = pytest.mark.local
+pytestmark = [pytest.mark.local, pytest.mark.quiet]
 
 BASE_PORT = 23_330
 # No multiple of it below six comes near a whole second: no sync meets the end of a window or a period.
