@@ -1,7 +1,6 @@
 """`python -m metrics_server --config FILE`."""
 
 import argparse
-import ctypes
 import logging
 import sys
 from pathlib import Path
@@ -10,10 +9,8 @@ import structlog
 import uvloop
 
 from metrics_server.config import Config, ConfigError
+from metrics_server.memory import keep_little
 from metrics_server.server import SaturationServer
-
-# Of malloc.h: a block of this size or more is a mapping of its own.
-M_MMAP_THRESHOLD, MAPPED = -3, 128 * 1024
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="JSON settings (metrics_server/README.md)")
     options = parser.parse_args(arguments)
     _log_json()
-    _touch_less_memory()
+    keep_little()
     # While a thread renders /metrics, each request would wait for Python's lock for 5 ms, its default.
     sys.setswitchinterval(0.0005)
     try:
@@ -32,17 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"metrics_server: {error}\n")
         return 2
     return 0
-
-
-def _touch_less_memory() -> None:
-    """uvloop takes 256 KiB for each TLS connection and uses a few pages of them; a mapping costs no more.
-
-    glibc raises the threshold with the first answer of the broker that it frees; such blocks then come from
-    the heap, of pages in use before: 70 to 100 KiB a connection instead of 27.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 
 def _log_json() -> None:

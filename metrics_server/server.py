@@ -14,6 +14,7 @@ import uvicorn
 from metrics_server.api import build_app
 from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
 from metrics_server.listener import Listener, bound
+from metrics_server.memory import give_back
 from metrics_server.protocol import bounded
 from metrics_server.sampler import Sampler
 from metrics_server.tls import Rotating
@@ -93,6 +94,7 @@ class SaturationServer:
             self._try("filters", self._reload_filters)
             self._try("tokens", self._reload_tokens)
             self._try("certificate", self._reload_certificate)
+            give_back()
 
     def _try(self, what: str, reload: Callable[[], bool]) -> None:
         """A wrong file changes nothing: the last good content stays, and one line says so."""

@@ -12,7 +12,10 @@ __all__ = ["Row", "rows_as_json"]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """ours, peer: medians of `runs`. ratio: ours / peer."""
+    """ours: of `runs`, their median; in `laws` their mean, in `age_*` the quantile that the name says.
+
+    peer: the same of what a user would pick instead. ratio: ours / peer.
+    """
 
     name: str
     unit: str

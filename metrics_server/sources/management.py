@@ -2,7 +2,7 @@
 
 Both numbers of the pair come out of the API's own tables in one answer, up to two intervals of 5 s
 old. The list of totals (`disable_stats`) would have unacked messages of now for classic queues, but it
-has no consumers: those would be of another time, so it is not used.
+has no consumers: those would be of another time, so it is not used (docs/adr/0012).
 """
 
 import asyncio

@@ -113,4 +113,5 @@ def _rows(kind: str, probes: list[Probe]) -> Iterator[Row]:
     )
     for name, share in (("median", 50), ("p99", 99)):
         mine, theirs = (round(statistics.quantiles(ages, n=100)[share - 1], 2) for ages in (ours, peer))
-        yield Row(name=f"age_{kind}_{name}", unit="s", ours=mine, peer=theirs, runs=[len(ours), len(peer)])
+        runs = [round(age, 2) for age in ours]
+        yield Row(name=f"age_{kind}_{name}", unit="s", ours=mine, peer=theirs, runs=runs)

@@ -11,13 +11,14 @@ import pika
 
 from lab.broker import ScratchBroker
 from metrics_server import Config, FilterSpec, Sampler
+from surge.model import Broker, Saturation
 from surge.policy.demand import WINDOWS_S
 
 __all__ = ["NAMES", "SAMPLE_S", "STATISTICS_S", "broker_cpu_s", "consumers", "sampling"]
 
 NAMES = [f"effect-{number:04}" for number in range(1_200)]
-# 2 s are asked for; an age has the time between two samples in it, and the broker's own beside.
-SAMPLE_S, STATISTICS_S = 1.5, 1.0
+# As the settings are shipped: an age has both of these times in it.
+SAMPLE_S, STATISTICS_S = Saturation().sample_s, Broker().statistics_s
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
