@@ -16,12 +16,14 @@ import pytest
 from kubernetes import client, config
 
 from lab.checkout import Checkout, kill_with_all_it_started, scratch_checkout
-from surge.policy.shards import home_stack, shard_of
+from surge.policy.shards import home_stack, shard_of, shard_stack
 from surge.stack_outputs import running_stack
 
 pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(900)]
 
 BASE_PORT = 28_000
+# As few as have a neighbour: each is an engine with its program and plugins.
+SHARDS, MORE = 2, 4
 NAMES = ("anime", "beard", "clay", "ghibli", "sketch", "sticker")
 ENTRY = {
     "image": f"registry.example/filters/any@sha256:{'0' * 64}",
@@ -85,14 +87,14 @@ def state(checkout: Checkout, stack: str) -> Any:
     return checkout.root / ".surge" / "state" / ".pulumi" / "stacks" / "surge" / f"{stack}.json"
 
 
-def test_from_one_stack_to_four_shards_under_running_workers(checkout):
+def test_from_one_stack_into_shards_under_running_workers(checkout):
     before = identities(checkout)
     assert len(before) == 4 * len(NAMES)
-    checkout.surge("fleet", "reshard", "local", "--shards", "4")
+    checkout.surge("fleet", "reshard", "local", "--shards", str(SHARDS))
     assert checkout.surge("up", "local", check=False).returncode == 1
     runs = fleet_up(checkout)
     assert identities(checkout) == before
-    assert [run["result"] for run in runs.values()] == ["done"] * 5
+    assert [run["result"] for run in runs.values()] == ["done"] * (1 + SHARDS)
     for stack, run in runs.items():
         assert not changed(run).keys() & {"create", "delete", "replace"}, f"{stack}: {run['changes']}"
 
@@ -102,13 +104,13 @@ def test_a_second_up_runs_no_shard_and_a_changed_entry_its_own_alone(checkout):
     assert {run["result"] for run in list(fleet_up(checkout).values())[1:]} == {"current"}
     write(checkout, {**dict.fromkeys(NAMES, ENTRY), "ghibli": {**ENTRY, "max": 5}})
     ran = {stack: run for stack, run in fleet_up(checkout).items() if run["result"] != "current"}
-    assert set(ran) - {"local"} == {home_stack("local", "ghibli", 4)}
-    assert changed(ran[home_stack("local", "ghibli", 4)]) == {"update": 2}
+    assert set(ran) - {"local"} == {home_stack("local", "ghibli", SHARDS)}
+    assert changed(ran[home_stack("local", "ghibli", SHARDS)]) == {"update": 2}
     assert identities(checkout) == before
 
 
 def test_an_entry_comes_and_goes_and_its_neighbours_stay(checkout):
-    home = home_stack("local", "visitor", 4)
+    home = home_stack("local", "visitor", SHARDS)
     write(checkout, dict.fromkeys(NAMES, ENTRY))
     fleet_up(checkout)
     before = identities(checkout)
@@ -136,7 +138,7 @@ def test_all_puts_back_what_somebody_deleted_by_hand(checkout):
 
 def test_after_a_killed_update_its_shard_is_compared_with_the_cluster(checkout):
     """As if an update had been killed that deleted clay, and clay's entry had been put back since."""
-    stack = home_stack("local", "clay", 4)
+    stack = home_stack("local", "clay", SHARDS)
     locks = checkout.root / ".surge" / "state" / ".pulumi" / "locks" / "organization" / "surge" / stack
     locks.mkdir(parents=True, exist_ok=True)
     gone = subprocess.Popen(["true"])
@@ -151,9 +153,9 @@ def test_after_a_killed_update_its_shard_is_compared_with_the_cluster(checkout):
 
 
 def test_what_fails_stops_no_other_service_or_shard_and_the_next_up_does_what_is_left(checkout):
-    here = shard_of("watercolour", 4)
-    other = next(name for name in ("oil", "ink", "chalk", "pencil") if shard_of(name, 4) != here)
-    beside = next(name for name in map("beside-{}".format, range(99)) if shard_of(name, 4) == here)
+    here = shard_of("watercolour", SHARDS)
+    other = next(name for name in ("oil", "ink", "chalk", "pencil") if shard_of(name, SHARDS) != here)
+    beside = next(name for name in map("beside-{}".format, range(99)) if shard_of(name, SHARDS) == here)
     apps = deployments(checkout)
     labels = {"of": "somebody-else"}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "a"}]}}
@@ -164,13 +166,13 @@ def test_what_fails_stops_no_other_service_or_shard_and_the_next_up_does_what_is
     apps.create_namespaced_deployment("filters", in_the_way)
     write(checkout, dict.fromkeys([*NAMES, "watercolour", beside, other], ENTRY))
     runs = fleet_up(checkout, code=1)
-    assert runs[home_stack("local", "watercolour", 4)]["result"] == "failed"
-    assert "selector" in " ".join(runs[home_stack("local", "watercolour", 4)]["problems"])
-    assert runs[home_stack("local", other, 4)]["result"] == "done"
+    assert runs[home_stack("local", "watercolour", SHARDS)]["result"] == "failed"
+    assert "selector" in " ".join(runs[home_stack("local", "watercolour", SHARDS)]["problems"])
+    assert runs[home_stack("local", other, SHARDS)]["result"] == "done"
     assert {("Deployment", beside), ("ScaledObject", beside)} <= identities(checkout).keys()
     apps.delete_namespaced_deployment("watercolour", "filters")
     left = {stack for stack, run in fleet_up(checkout).items() if run["result"] == "done"}
-    assert left - {"local"} == {home_stack("local", "watercolour", 4)}
+    assert left - {"local"} == {home_stack("local", "watercolour", SHARDS)}
 
 
 def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkout):
@@ -189,14 +191,14 @@ def test_an_interrupt_ends_all_shards_and_names_the_command_that_goes_on(checkou
 
 def test_a_move_that_is_killed_goes_on_and_the_workers_never_notice(checkout):
     before = identities(checkout)
-    first = checkout.spawn("fleet", "reshard", "local", "--shards", "8")
-    while first.poll() is None and not state(checkout, "local-shard-04").exists():
+    first = checkout.spawn("fleet", "reshard", "local", "--shards", str(MORE))
+    while first.poll() is None and not state(checkout, shard_stack("local", SHARDS)).exists():
         time.sleep(0.05)
     kill_with_all_it_started(first)
     refused = checkout.surge("fleet", "up", "local", check=False)
     assert refused.returncode == 1
-    assert "surge fleet reshard local --shards 8" in refused.stderr
-    checkout.surge("fleet", "reshard", "local", "--shards", "8")
+    assert f"surge fleet reshard local --shards {MORE}" in refused.stderr
+    checkout.surge("fleet", "reshard", "local", "--shards", str(MORE))
     for run in fleet_up(checkout).values():
         assert not changed(run).keys() & {"create", "delete", "replace"}
     assert identities(checkout) == before
