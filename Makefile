@@ -25,7 +25,7 @@ ready: ; $(PYTHON) toolchain/bootstrap.py --dev
 check: ; @$(MAKE) --no-print-directory -j2 stacks parts
 # The first of the two has the tests that need nothing, too: so both take as long.
 quiet: ; @$(VENV)/pytest -m quiet
-stacks: ; @code=0; $(VENV)/pytest -m "stack and not soak" || code=$$?; $(VENV)/pytest tests/unit tests/engine || code=$$?; exit $$code
+stacks: ; @code=0; $(VENV)/pytest -m "stack and not soak and not quiet" || code=$$?; $(VENV)/pytest tests/unit tests/engine || code=$$?; exit $$code
 parts: ; @mkdir -p build; trap : INT; code=0; $(VENV)/pytest tests/broker tests/local -m "not stack and not soak and not quiet" > build/parts.log 2>&1 || code=$$?; cat build/parts.log; exit $$code
 lint: ; @$(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(PYTHON) toolchain/build.py actionlint && $(MAKE) --no-print-directory static ## every static check
 static: ; ruff check . && ruff format --check . && basedpyright && lint-imports && deptry . && actionlint && zizmor --offline .github && shellcheck .ci/run bin/* providers/bin/* toolchain/engine/bin/*
