@@ -22,6 +22,7 @@ from surge.twin.laws import (
     DemandedLearning,
     Law,
     QueueLength,
+    ThreeWindows,
 )
 
 __all__ = ["run"]
@@ -32,7 +33,10 @@ SIZES = (1.4, 7.0, 70.0)
 SHAPES = ("step", "hour", "flat", "ghibli", "noise")
 AIMED = ("step", "hour", "flat")
 # A little and a lot, quick and slow.
-CORNERS = tuple(product((1.0, 7.0, 70.0, 700.0), (2.0, 8.0, 60.0)))
+CORNERS = (
+    *((busy, service_s, "step") for busy, service_s in product((1.0, 7.0, 70.0, 700.0), (2.0, 8.0, 60.0))),
+    (700.0, 8.0, "hour"),
+)
 FACTOR = 7.5
 
 STEP = ("step",)
@@ -66,10 +70,12 @@ def _learning(scenario: Scenario, wrong: float = 1.0, **others: Any) -> Law:
 
 
 OURS, LEARNT, CASE_STUDY, BOUND = "demand", "demand (learnt S)", "case study 0.7", "clairvoyant"
+BEFORE = "three windows"
 LAWS: dict[str, Maker] = {
     CASE_STUDY: lambda _: CaseStudy(),
     "KEDA queue length": lambda scenario: QueueLength(scenario.service_s, scenario.slo_s),
     "mean U + backlog": lambda scenario: BusyAndBacklog(scenario.service_s),
+    BEFORE: lambda scenario: ThreeWindows(scenario.service_s, lead_s=scenario.lead_s),
     OURS: _demanded,
     LEARNT: _learning,
     BOUND: lambda scenario: Clairvoyant(scenario.load(), lead_s=scenario.lead_s, sync_s=scenario.sync_s),
@@ -99,8 +105,7 @@ def run() -> list[Row]:
     console = Console()
     console.print(_table("Laws, service time 8 s", product(SIZES, (8.0,), SHAPES), LAWS))
     corner_laws = {name: LAWS[name] for name in (CASE_STUDY, OURS, LEARNT, BOUND)}
-    corners = [(busy, service_s, "step") for busy, service_s in CORNERS]
-    console.print(_table("Small and large, quick and slow", corners, corner_laws))
+    console.print(_table("Small and large, quick and slow", CORNERS, corner_laws))
     console.print(
         _table(
             "Demand, otherwise",
@@ -184,6 +189,10 @@ def _main(law: str, suffix: str) -> list[Figure]:
         Figure(f"peak_step_over_bound{suffix}", "peak", law, BOUND, STEP),
         Figure(f"peak_step{suffix}", "peak", law, CASE_STUDY, STEP),
         Figure(f"turns{suffix}", "turns", law, CASE_STUDY, AIMED),
+        Figure(f"gpu_h_over_three_windows{suffix}", "gpu_h", law, BEFORE, AIMED),
+        Figure(f"late_step_over_three_windows{suffix}", "late_share", law, BEFORE, STEP),
+        Figure(f"peak_step_over_three_windows{suffix}", "peak", law, BEFORE, STEP),
+        Figure(f"turns_over_three_windows{suffix}", "turns", law, BEFORE, AIMED),
     ]
 
 

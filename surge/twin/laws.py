@@ -15,7 +15,16 @@ from surge.policy.timescale import TimeScale
 from surge.twin.hpa import AT_ONCE, Trigger
 from surge.twin.shapes import Multiples
 
-__all__ = ["BusyAndBacklog", "CaseStudy", "Clairvoyant", "Demanded", "DemandedLearning", "Law", "QueueLength"]
+__all__ = [
+    "BusyAndBacklog",
+    "CaseStudy",
+    "Clairvoyant",
+    "Demanded",
+    "DemandedLearning",
+    "Law",
+    "QueueLength",
+    "ThreeWindows",
+]
 
 REAL_TIME = TimeScale(1.0)
 NOTHING = Sample(0.0, 0.0, 0.0)
@@ -80,6 +89,55 @@ class BusyAndBacklog:
 
     def metric(self, now_s: float) -> float:
         return (self.history.window(60.0).mean_unacked + self.last.ready * self.service_s / 30.0) / TARGET
+
+
+class ThreeWindows:
+    """The law that `demand` had to beat.
+
+    The load of 300 s, or of 60 s when that differs by two deviations, or of 15 s when that is 2.5 above.
+    The smaller of two backlogs: what waits, within D; what will wait when workers ordered now come,
+    within 2·D. A dead band of 7 % and a down window of 90 s.
+    """
+
+    trigger = Trigger("AverageValue", 1.0)
+
+    def __init__(
+        self,
+        service_s: float,
+        *,
+        lead_s: float = 63.0,
+        drain_s: float = 60.0,
+        beta: float = BETA["interactive"],
+    ) -> None:
+        usual = scaling.demand_behavior(REAL_TIME)
+        self.behavior = {
+            "scaleUp": {**usual["scaleUp"], "tolerance": 0.07},
+            "scaleDown": {**usual["scaleDown"], "tolerance": 0.07, "stabilizationWindowSeconds": 90},
+        }
+        self.service_s, self.lead_s, self.drain_s, self.beta = service_s, lead_s, drain_s, beta
+        self.history = History(300.0, service_s)
+        self.last = NOTHING
+
+    def see(self, sample: Sample, finished: int) -> None:
+        self.last = sample
+        self.history.append(sample.at, sample.unacked, sample.ready)
+
+    def metric(self, now_s: float) -> float:
+        load, ready = self._load(), self.last.ready
+        expected = max(0.0, ready + (load - self.last.consumers) * self.lead_s / self.service_s)
+        backlog = min(ready, expected / 2) * self.service_s / self.drain_s
+        return load + max(self.beta * sqrt(load), backlog)
+
+    def _load(self) -> float:
+        load, minute, quarter = (
+            self.history.window(length).load(self.service_s, 15.0) for length in (300.0, 60.0, 15.0)
+        )
+        if abs(minute - load) > 2.0 * self._deviation(load, 60.0):
+            load = minute
+        return quarter if quarter - load > 2.5 * self._deviation(load, 15.0) else load
+
+    def _deviation(self, load: float, window_s: float) -> float:
+        return sqrt(1.5 * load * self.service_s / window_s)
 
 
 class Demanded:

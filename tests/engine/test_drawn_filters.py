@@ -1,6 +1,7 @@
 """What a fleet makes of whatever the catalogue's check lets pass."""
 
 import kubernetes_validate
+import pytest
 from hypothesis import given, settings
 
 from tests.engine.drawn import STACK, catalogues
@@ -10,6 +11,7 @@ from tests.engine.recording import record
 KUBERNETES = "1.36"
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None)
 @given(drawn=catalogues())
 def test_no_field_is_unknown_to_the_schema(drawn):

@@ -12,6 +12,8 @@ from lab.bench.fleet.catalogue import SETTINGS, document
 from surge.model import Catalogue, Settings
 from tests.engine.recording import RecordingMonitor, record
 
+pytestmark = pytest.mark.long
+
 NEW = "filter-0599-new"
 KEDA_FOLDERS = ("crd/bases", "general", "service_account", "rbac", "metrics-server")
 

@@ -106,7 +106,9 @@ class Engine:
         any_workspace: Any = None
         stack: Any = self
         display = Display(errors, "test", quiet=True)
-        return Session(root, stack, any_workspace, Interrupts(), display, new, "make up")
+        return Session(
+            root, stack, any_workspace, Interrupts(), display, new, "make up", shard=False, options={}
+        )
 
 
 def test_an_update_is_shown_the_processes_that_nobody_starts_again_and_nothing_else(cluster):

@@ -5,6 +5,7 @@ import pytest
 from lab.numbers import PAGES, PLACE, TABLES, refreshed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_page_shows_the_numbers_of_today(page):
     text = page.read_text()

@@ -162,6 +162,7 @@ def shown(over: Watch) -> dict[str, float]:
     }
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damages=st.lists(DAMAGES, min_size=1, max_size=6))
 def test_no_reply_ends_the_watch_or_is_told_as_a_wrong_number(config, damages):

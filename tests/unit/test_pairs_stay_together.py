@@ -4,6 +4,7 @@ import json
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.strategies import booleans, composite, integers, lists, sampled_from
@@ -155,7 +156,7 @@ class Cluster(RuleBasedStateMachine):
             assert 0 <= card.used_cores <= 100
 
 
-TestCluster = Cluster.TestCase
+TestCluster = pytest.mark.long(Cluster.TestCase)
 TestCluster.settings = settings(
     max_examples=300, phases=(Phase.explicit, Phase.generate), stateful_step_count=40, deadline=None
 )

@@ -271,6 +271,7 @@ def test_a_venv_with_more_is_kept(tmp_path: Path) -> None:
     assert not bootstrap.ready_venv(tmp_path, dev=True)
 
 
+@pytest.mark.long
 def test_a_venv_of_other_requirements_is_made_anew_by_its_own_python(tmp_path):
     """As make does it: the venv's python is the first in PATH."""
     for name in ("requirements-dev.txt", "requirements.txt"):

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from lab.bench.laws import BOUND, CASE_STUDY, LAWS, LEARNT, OURS, compressed
+from lab.bench.laws import BEFORE, BOUND, CASE_STUDY, LAWS, LEARNT, OURS, compressed
 from surge.policy.demand import WINDOWS_S, desired_workers
 from surge.policy.scaling import demand_behavior
 from surge.policy.timescale import TimeScale
@@ -46,8 +46,18 @@ def test_demand_costs_30_percent_less_than_the_case_study(law, busy):
 @pytest.mark.parametrize("busy", [7.0, 70.0])
 def test_hardly_a_request_of_a_7x_step_is_late(law, busy):
     late = statistics.fmean(run.late_share for run in outcomes(law, busy, "step"))
-    assert late <= 0.002
+    assert late <= 0.0012
     assert late <= 0.05 * statistics.fmean(run.late_share for run in outcomes(CASE_STUDY, busy, "step"))
+
+
+@on_both
+@pytest.mark.parametrize("busy", [7.0, 70.0])
+def test_demand_turns_round_less_often_than_the_law_before_it(law, busy):
+    turns = {
+        each: statistics.fmean(run.turns for shape in AIMED for run in outcomes(each, busy, shape))
+        for each in (law, BEFORE)
+    }
+    assert turns[law] < turns[BEFORE]
 
 
 @pytest.mark.parametrize("busy", [7.0, 70.0])
