@@ -24,7 +24,8 @@ pytestmark = [pytest.mark.local, pytest.mark.stack, pytest.mark.timeout(900)]
 BASE_PORT = 28_000
 # As few as have a neighbour: each is an engine with its program and plugins.
 SHARDS, MORE = 2, 4
-NAMES = ("anime", "beard", "clay", "ghibli", "sketch", "sticker")
+# Some for each shard, before and after a doubling.
+NAMES = ("anime", "avatar", "clay", "ghibli", "sketch", "sticker")
 ENTRY = {
     "image": f"registry.example/filters/any@sha256:{'0' * 64}",
     "service-s": 3,
@@ -194,6 +195,7 @@ def test_a_move_that_is_killed_goes_on_and_the_workers_never_notice(checkout):
     first = checkout.spawn("fleet", "reshard", "local", "--shards", str(MORE))
     while first.poll() is None and not state(checkout, shard_stack("local", SHARDS)).exists():
         time.sleep(0.05)
+    assert first.poll() is None, "it ended before it could be killed between two moves"
     kill_with_all_it_started(first)
     refused = checkout.surge("fleet", "up", "local", check=False)
     assert refused.returncode == 1
