@@ -142,14 +142,13 @@ class Sampler:
             node.take(counts, started)
         bells = {name: row.bell for name, row in rows.items() if isinstance(row, SetRow)}
         learnt = self.service_times.learnt
-        # A broker that has just started shows queues empty whose messages it has not read yet.
-        returning = started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]
+        just_back = started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]
         read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
         with self._histories_lock:
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
                 held = bells if spec.members else rows
-                if seen is None or (returning and not any(seen[:3]) and self._held(name) > 0):
+                if seen is None or (just_back and self._still_returning(name, seen)):
                     row = held.get(name)
                     if row is not None and (only or row.node == read.node):
                         del held[name]
@@ -161,10 +160,12 @@ class Sampler:
             self._add_up(spec, rows, bells.get(spec.name))
         self._publish(rows, started)
 
-    def _held(self, name: str) -> float:
-        """Messages of a queue, ready or not, when it was last believed; 0 when it never was."""
+    def _still_returning(self, name: str, seen: Counts) -> bool:
+        """A broker that has just started shows queues empty whose messages it has not read yet."""
+        if any(seen[:3]):
+            return False
         history = self.histories.get(name)
-        return 0.0 if history is None else history.level
+        return history is not None and history.level > 0
 
     def _add_up(self, spec: FilterSpec, rows: dict[str, Row], bell: Row | None) -> None:
         """Without the numbers of one member a set has none: it would be staffed for the others alone."""

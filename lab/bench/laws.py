@@ -34,7 +34,7 @@ SHAPES = ("step", "hour", "flat", "ghibli", "noise")
 AIMED = ("step", "hour", "flat")
 # A little and a lot, quick and slow.
 CORNERS = (
-    *((busy, service_s, "step") for busy, service_s in product((1.0, 7.0, 70.0, 700.0), (2.0, 8.0, 60.0))),
+    *product((1.0, 7.0, 70.0, 700.0), (2.0, 8.0, 60.0), ("step",)),
     (700.0, 8.0, "hour"),
 )
 FACTOR = 7.5

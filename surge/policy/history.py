@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from math import inf, isfinite
 from typing import NamedTuple
 
+from surge.policy.signal import tidy
+
 __all__ = ["RETURN_SHARE", "History", "Sample", "Window"]
 
 # Completions are at most U/S a second on average. Five times that and ten messages on top is
@@ -107,10 +109,10 @@ class History:
 
         Raises ValueError when a number is not finite.
         """
-        if not isfinite(at + unacked + ready):
-            raise ValueError(f"at {at}: {unacked} unacked, {ready} ready: want finite numbers")
-        busy = unacked if unacked > 0 else 0.0
-        level = busy + ready if ready > 0 else busy
+        busy = tidy(unacked)
+        level = busy + tidy(ready)
+        if not isfinite(at):
+            raise ValueError(f"time {at}: want a finite number")
         times, integral = self._times, 0.0
         if times:
             passed, before = at - times[-1], self._last_busy

@@ -47,4 +47,4 @@ def tidy(count: float) -> float:
     """Return a count from the broker as a number >= 0. Raises ValueError when it is not finite."""
     if not isfinite(count):
         raise ValueError(f"count {count}: want a finite number")
-    return max(0.0, float(count))
+    return float(count) if count > 0 else 0.0

@@ -72,61 +72,52 @@ class QueueLength(_OnLastSample):
         return self.last.unacked + self.last.ready
 
 
-class BusyAndBacklog:
-    """(mean of U over a minute + B·S/30) / 0.7."""
+class _OnHistory(_OnLastSample):
+    """Laws on the samples of a while, which say how many workers they want."""
 
     trigger = Trigger("AverageValue", 1.0)
 
-    def __init__(self, service_s: float) -> None:
-        self.behavior = scaling.ratio_behavior(REAL_TIME)
+    def __init__(self, horizon_s: float, service_s: float) -> None:
         self.service_s = service_s
-        self.history = History(60.0, service_s)
-        self.last = NOTHING
+        self.history = History(horizon_s, service_s)
 
     def see(self, sample: Sample, finished: int) -> None:
-        self.last = sample
+        super().see(sample, finished)
         self.history.append(sample.at, sample.unacked, sample.ready)
+
+
+class BusyAndBacklog(_OnHistory):
+    """(mean of U over a minute + B·S/30) / 0.7."""
+
+    def __init__(self, service_s: float) -> None:
+        super().__init__(60.0, service_s)
 
     def metric(self, now_s: float) -> float:
         return (self.history.window(60.0).mean_unacked + self.last.ready * self.service_s / 30.0) / TARGET
 
 
-class ThreeWindows:
+class ThreeWindows(_OnHistory):
     """The law that `demand` had to beat.
 
     The load of 300 s, or of 60 s when that differs by two deviations, or of 15 s when that is 2.5 above.
-    The smaller of two backlogs: what waits, within D; what will wait when workers ordered now come,
-    within 2·D. A dead band of 7 % and a down window of 90 s.
+    The smaller of two backlogs: what waits, within a minute; what will wait when workers ordered now come,
+    within two. A dead band of 7 % and a down window of 90 s.
     """
 
-    trigger = Trigger("AverageValue", 1.0)
-
-    def __init__(
-        self,
-        service_s: float,
-        *,
-        lead_s: float = 63.0,
-        drain_s: float = 60.0,
-        beta: float = BETA["interactive"],
-    ) -> None:
+    def __init__(self, service_s: float, *, lead_s: float) -> None:
+        super().__init__(300.0, service_s)
         usual = scaling.demand_behavior(REAL_TIME)
         self.behavior = {
             "scaleUp": {**usual["scaleUp"], "tolerance": 0.07},
             "scaleDown": {**usual["scaleDown"], "tolerance": 0.07, "stabilizationWindowSeconds": 90},
         }
-        self.service_s, self.lead_s, self.drain_s, self.beta = service_s, lead_s, drain_s, beta
-        self.history = History(300.0, service_s)
-        self.last = NOTHING
-
-    def see(self, sample: Sample, finished: int) -> None:
-        self.last = sample
-        self.history.append(sample.at, sample.unacked, sample.ready)
+        self.lead_s = lead_s
 
     def metric(self, now_s: float) -> float:
         load, ready = self._load(), self.last.ready
         expected = max(0.0, ready + (load - self.last.consumers) * self.lead_s / self.service_s)
-        backlog = min(ready, expected / 2) * self.service_s / self.drain_s
-        return load + max(self.beta * sqrt(load), backlog)
+        backlog = min(ready, expected / 2) * self.service_s / 60.0
+        return load + max(BETA["interactive"] * sqrt(load), backlog)
 
     def _load(self) -> float:
         load, minute, quarter = (
@@ -140,13 +131,11 @@ class ThreeWindows:
         return sqrt(1.5 * load * self.service_s / window_s)
 
 
-class Demanded:
+class Demanded(_OnHistory):
     """What the metric server serves: its history and its function, and the behaviour a filter gets.
 
     service_s, lead_s: what the catalogue says, which may be wrong.
     """
-
-    trigger = Trigger("AverageValue", 1.0)
 
     def __init__(
         self,
@@ -157,15 +146,10 @@ class Demanded:
         beta: float = BETA["interactive"],
         behavior: Mapping[str, Any] | None = None,
     ) -> None:
+        super().__init__(WINDOWS_S[-1], service_s)
         self.behavior = scaling.demand_behavior(REAL_TIME) if behavior is None else behavior
-        self.service_s, self.lead_s, self.drain_s, self.beta = service_s, lead_s, drain_s, beta
+        self.lead_s, self.drain_s, self.beta = lead_s, drain_s, beta
         self.known = 0.0
-        self.history = History(WINDOWS_S[-1], service_s)
-        self.last = NOTHING
-
-    def see(self, sample: Sample, finished: int) -> None:
-        self.last = sample
-        self.history.append(sample.at, sample.unacked, sample.ready)
 
     def metric(self, now_s: float) -> float:
         return demand(
