@@ -9,7 +9,7 @@ import structlog
 import uvloop
 
 from metrics_server.config import Config, ConfigError
-from metrics_server.memory import keep_little
+from metrics_server.memory import keep_for_good, keep_little
 from metrics_server.server import SaturationServer
 
 
@@ -24,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     sys.setswitchinterval(0.0005)
     try:
         server = SaturationServer(Config.read(options.config))
+        keep_for_good()
         uvloop.run(server.run())
     except ConfigError as error:
         sys.stderr.write(f"metrics_server: {error}\n")

@@ -153,7 +153,9 @@ class Sampler:
                     if row is not None and (only or row.node == read.node):
                         del held[name]
                 elif only or self._believed(node, queue):
-                    history = self.histories.get(name) or self._history(spec)
+                    history = self.histories.get(name)
+                    if history is None:
+                        history = self._history(spec)
                     history.append(started, seen.unacked, seen.ready)
                     held[name] = Row(spec, seen, history, read)
         for spec in self._sets:

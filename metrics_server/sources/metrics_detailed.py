@@ -3,6 +3,7 @@
 The three numbers of a queue come from one emission of the queue process, so they belong together.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -35,7 +36,9 @@ class MetricsDetailed:
 
     async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> dict[bytes, Counts]:
         query = [*FAMILIES, ("vhost", self._vhost)]
-        return self._parse(await get(session, f"{self.url}/metrics/detailed", query, timeout_s))
+        body = await get(session, f"{self.url}/metrics/detailed", query, timeout_s)
+        # In a thread, so that whoever asks for a filter meanwhile waits for a fraction of it.
+        return await asyncio.to_thread(self._parse, body)
 
     async def acknowledged(
         self, session: aiohttp.ClientSession, timeout_s: float
@@ -59,10 +62,11 @@ class Parser:
         self._kinds = (*KINDS, BEAT)
         kinds, label = b"|".join(self._kinds if beats else KINDS), re.escape(vhost.encode())
         # The line break before a row, not `^`: a pattern that starts with letters is found twice as fast.
+        # `++` and its like: what was taken once is not tried again shorter, a sixth of the time.
         self._row = re.compile(
             rb"\nrabbitmq_detailed_queue_(%b)" % kinds
-            + rb'\{vhost="%b",queue="([^"\\\n]+)"\} ' % label
-            + rb"(-?\d{1,15}(?:\.\d{1,6})?)(?=\n)"
+            + rb'\{vhost="%b",queue="([^"\\\n]++)"\} ' % label
+            + rb"(-?[0-9]{1,15}+(?:\.[0-9]{1,6})?+)(?=\n)"
         )
 
     def __call__(self, body: bytes) -> dict[bytes, Counts]:
