@@ -2,6 +2,8 @@ PYTHON ?= python3
 VENV := .tools/venv/bin
 export PATH := $(CURDIR)/$(VENV):$(CURDIR)/.tools/bin:$(PATH)
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/pycache
+# Images of Python set it; every program here would compile itself again at every start.
+unexport PYTHONDONTWRITEBYTECODE
 # Shell code around each stage of a target: its name, then how long it took, and the exit code of the first that fails.
 STAGES = for stage in $(1); do start=$$(date +%s); code=0; $(MAKE) --no-print-directory $$stage || code=$$?; echo "== $$stage: $$(( $$(date +%s) - start )) s, exit $$code"; [ $$code = 0 ] || exit $$code; done
 UV ?= uv

@@ -19,6 +19,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.long
 @given(st.dictionaries(st.text(min_size=1, max_size=8), values, max_size=5))
 def test_every_value_comes_back_from_the_wire_as_it_went(properties):
     assert wire.decode(wire.encode(properties)) == properties

@@ -204,6 +204,7 @@ def churned(pool: Pool, admitted, numa, moves) -> list[tuple[object, Placement]]
     return seen
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(
     lists(pools(), min_size=1, max_size=3, unique_by=lambda pool: pool.name),
@@ -220,6 +221,7 @@ def test_no_admitted_catalogue_splits_a_pair_whatever_comes_and_goes(pools, shap
                 assert placement.on_one_card or not isinstance(shape, Pair), (pool, shape)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(pools(), lists(shapes(), min_size=1, max_size=6, unique=True), integers(1, 9))
 def test_packing_never_oversubscribes_and_counts_every_worker(pool, shapes, count):

@@ -14,6 +14,8 @@ from surge.twin import Scenario, simulate
 from surge.twin.laws import Demanded, DemandedLearning
 from surge.twin.shapes import SHAPES
 
+pytestmark = pytest.mark.long
+
 SEEDS = range(201, 206)
 AIMED = ("step", "hour", "flat")
 
