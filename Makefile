@@ -18,7 +18,7 @@ up: ; $(PYTHON) toolchain/bootstrap.py && bin/surge up local ## bring the local 
 spike: ; @[ -x $(VENV)/python ] || { echo "no stack runs here yet. Bring it up: make up" >&2; exit 2; }; $(VENV)/python -m lab.spike $(if $(SHAPE),--shape lab/shapes/$(SHAPE).yaml) ## replay a 7x spike on the local stack; SHAPE=step, ramp or ghibli
 down: ; bin/surge down local ## take the local stack down
 status: ; bin/surge status local ## what the local stack does now
-test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest -n auto --dist loadfile -m "not long" tests/unit tests/engine ## on all cores, nothing built
+test-fast: ; $(PYTHON) toolchain/bootstrap.py --dev --no-tools && $(VENV)/pytest -n auto --dist loadfile -m "not long" --hypothesis-profile fast tests/unit tests/engine ## on all cores, nothing built
 soak: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/pytest -m soak ## close to an hour of load with faults
 bench: ; $(PYTHON) toolchain/bootstrap.py --dev && $(VENV)/python -m lab.bench $(BENCH) ## measure; BENCH=laws, saturation, stack, fleet, spike or scale_in for one alone
 test: ; @$(call STAGES,ready static quiet check) ## lint and every test but soak, with the time of each stage

@@ -82,6 +82,7 @@ def test_nor_with_a_catalogue_of_the_case_studys_size(editor):
     assert problems(editor, document(300)) == []
 
 
+@pytest.mark.long
 def test_the_catalogue_of_the_benches_fits_their_stack(tmp_path):
     file = tmp_path / "filters.yaml"
     file.write_text(catalogue_text())

@@ -1,3 +1,5 @@
+import pytest
+
 from lab.bench.scale_in import rows
 from lab.deletion_cost import simulate
 
@@ -16,6 +18,7 @@ def test_the_shares_of_busy_victims_are_medians_of_the_runs():
     assert (patches.ours, patches.peer) == (2.5, None)
 
 
+@pytest.mark.long
 def test_marks_spare_long_work_with_fewer_writes_than_workers_that_mark_themselves():
     none, workers, marks = (simulate(60, way) for way in ("none", "workers", "marks"))
     assert marks.busy_share < none.busy_share / 4

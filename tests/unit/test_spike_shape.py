@@ -131,6 +131,7 @@ def test_the_two_ghibli_filters_get_requests_at_the_same_moments_and_sketch_does
     assert set(times["ghibli"]).isdisjoint(times["sketch"])
 
 
+@pytest.mark.long
 def test_arrivals_follow_the_rate_in_every_phase(read):
     """Counts are Poisson: 200 runs, and six standard deviations of room."""
     shape = read(GOOD.replace("{ghibli: 7, ghibli-ratio: 7, sketch: 2}", "{ghibli: 7}"))
