@@ -14,7 +14,7 @@ __all__ = ["give_back", "keep_for_good", "keep_little"]
 # Of malloc.h. glibc raises the threshold with the first answer of the broker that it frees.
 M_MMAP_THRESHOLD, MAPPED = -3, 128 * 1024
 
-# New objects before the collector looks for cycles: a sample makes some 2,500 of 1,200 filters, none in one.
+# New objects before the collector looks for cycles: a sample of 1,200 filters makes 2,500, in no cycle.
 YOUNG = 10_000
 
 _malloc = ctypes.CDLL(None)
