@@ -157,7 +157,7 @@ def test_down_deletes_no_folder_in_which_somebody_works(checkout):
 
 def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, monkeypatch):
     settings = checkout / "Pulumi.local.yaml"
-    settings.write_text(settings.read_text().replace("base-port: 21000", "base-port: 23650"))
+    settings.write_text(settings.read_text().replace("base-port: 21000", "base-port: 22650"))
     state_file(checkout, "local").parent.mkdir(parents=True)
     state_file(checkout, "local").write_text("{}")
 
@@ -169,7 +169,7 @@ def test_down_sweeps_where_a_full_disk_keeps_the_engine_from_starting(checkout, 
     result = run("down")
     assert (result.exit_code, (checkout / ".surge").exists()) == (0, False)
     assert "No space left on device" in result.stderr
-    assert "23650 to 23689 and no file but the tool cache .tools/ and the reports in build/" in result.stdout
+    assert "22650 to 22689 and no file but the tool cache .tools/ and the reports in build/" in result.stdout
 
 
 def test_the_reference_in_docs_is_current():

@@ -34,7 +34,7 @@ from surge.cli.teardown import forget, leftovers, remove_empty, sweep
 from surge.policy.ports import Ports
 
 ROOT = Path(__file__).parents[2]
-PORTS = Ports(23_600)
+PORTS = Ports(22_600)
 
 
 def lock(tmp_path, **changes) -> Lock:
@@ -109,14 +109,14 @@ def test_a_port_is_fine_when_free_or_ours_and_its_holder_is_named_otherwise():
 
 def test_a_listener_is_found_with_its_process():
     with socket.socket() as server:
-        server.bind(("127.0.0.1", 23_690))
+        server.bind(("127.0.0.1", 22_690))
         server.listen()
-        found = listeners([23_690, 23_691])
-        assert not port_is_free(23_690)
-    assert found[23_690] is not None
-    assert found[23_690].pid == os.getpid()
-    assert 23_691 not in found
-    assert port_is_free(23_690)
+        found = listeners([22_690, 22_691])
+        assert not port_is_free(22_690)
+    assert found[22_690] is not None
+    assert found[22_690].pid == os.getpid()
+    assert 22_691 not in found
+    assert port_is_free(22_690)
 
 
 def test_missing_tools_and_packages_come_with_the_command_that_installs_them(tmp_path):

@@ -24,7 +24,7 @@ from surge.cli.teardown import leftovers, sweep
 from surge.model import Settings
 from surge.policy.ports import Ports
 
-PORT = 23_605
+PORT = 22_605
 SETTINGS = Settings.parse({"stack-kind": "local", "cluster": {"name": "local"}})
 LISTENER = (
     "import socket,time\n"
@@ -77,7 +77,7 @@ def test_after_a_kill_of_the_supervisor_nothing_is_called_running_and_all_of_it_
     [shown], _ = process_states(str(directory))
     assert not shown.runs
     assert sweep(root, "local")
-    assert leftovers(root, "local", Ports(23_600)) == []
+    assert leftovers(root, "local", Ports(22_600)) == []
 
 
 def test_a_directory_without_any_process_says_so(tmp_path):

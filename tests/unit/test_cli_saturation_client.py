@@ -10,7 +10,7 @@ import pytest
 from providers.surge.pki import authority, certificate
 from surge.cli.saturation_client import SaturationClient
 
-PORT = 23_610
+PORT = 22_610
 TOKEN = "a-token-of-the-test"
 SAMPLE = {"filter": "ghibli", "active_ratio": 0.7, "unacked": 7, "ready": 0, "age_s": 0.1}
 
