@@ -17,7 +17,8 @@ __all__ = ["LocalPrometheus", "LocalPrometheusArgs"]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalPrometheusArgs:
-    """scrape_s: model seconds; retention: as Prometheus writes it, such as 2h; rules: rule files."""
+    """scrape_s: model seconds, and wall seconds for what runs at its own pace; retention: as Prometheus
+    writes it, such as 2h; rules: rule files."""
 
     host: LocalHost
     cluster: ClusterOutputs
@@ -50,7 +51,7 @@ class LocalPrometheus(pulumi.ComponentResource):
             prometheus.command(host.ports.prometheus, retention=args.retention),
             files={
                 "prometheus.yml": prometheus.configuration(
-                    host.ports, scrape_s=host.scale.wall(args.scrape_s)
+                    host.ports, scrape_s=args.scrape_s, compressed_s=host.scale.wall(args.scrape_s)
                 ),
                 **{f"rules/{file.name}": file.read_text() for file in args.rules},
                 "ca.crt": host.pki.authority.certificate,

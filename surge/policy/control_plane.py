@@ -30,7 +30,7 @@ API_SERVER_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes
 # KWOK renews leases every quarter of this. The controller-manager calls a node lost after
 # its grace period: it must outlive an API server that is down for a minute, or every worker
 # turns NotReady at once.
-NODE_LEASE_S = 40
+NODE_LEASE_S = 80
 NODE_GRACE_S = 240
 
 # A controller-manager's HPA looks at every filter once in a sync period, and a look takes as long as
