@@ -23,8 +23,8 @@ def configuration(ports: Ports, *, scrape_s: float, compressed_s: float) -> str:
     """Return JSON, which is YAML; rule files are in rules/ beside it.
 
     scrape_s: how often, in wall seconds, what runs at its own pace is read: the broker's node, KEDA, KWOK
-    and the API server. compressed_s: the same of what plays in the stack's compressed time, and of the
-    rules. Both are kept to the millisecond.
+    and the API server; so are the rules, whose windows are of wall time. compressed_s: the same of what plays
+    in the stack's compressed time. Both are kept to the millisecond.
     """
     client = {"ca_file": "ca.crt", "cert_file": "client.crt", "key_file": "client.key"}
     pace = f"{round(scrape_s * 1000)}ms"
@@ -50,7 +50,7 @@ def configuration(ports: Ports, *, scrape_s: float, compressed_s: float) -> str:
     settings = {
         "scrape_interval": compressed,
         "scrape_timeout": compressed,
-        "evaluation_interval": compressed,
+        "evaluation_interval": pace,
     }
     return json.dumps({"global": settings, "rule_files": ["rules/*.yaml"], "scrape_configs": jobs}, indent=1)
 
