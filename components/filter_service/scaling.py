@@ -31,7 +31,7 @@ def scaled_object(item: Filter, shared: Shared) -> dict[str, Any]:
         "scaleTargetRef": {"name": item.name},
         "minReplicaCount": item.min,
         "maxReplicaCount": item.max,
-        **(scaling.to_zero(shared.scale) if item.min == 0 else {}),
+        **(scaling.to_zero(shared.scale, item.slo_s) if item.min == 0 else {}),
         "fallback": scaling.fallback(item.min),
         "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
         "triggers": triggers,

@@ -32,7 +32,11 @@ USUAL_TOLERANCE = 0.1
 # A worker that went must warm up for a minute to come back: KEDA's jump to zero ignores the
 # HPA's windows, so it must come after their tail.
 COOLDOWN_S = 600
-POLL_S = 5
+
+# KEDA looks at a filter at rest ten times within what its requests may wait, but no oftener and no less
+# often than this; 30 is its own default. A look costs its API server a read of the scale.
+POLLS_PER_SLO = 10
+SHORTEST_POLL_S, LONGEST_POLL_S = 5, 30
 
 
 class Reading(NamedTuple):
@@ -123,9 +127,10 @@ def fallback(minimum: int) -> dict[str, Any]:
     return {"failureThreshold": 4, "replicas": max(1, minimum), "behavior": "currentReplicasIfHigher"}
 
 
-def to_zero(scale: TimeScale) -> dict[str, Any]:
-    """KEDA's own clocks, which count only between zero and one."""
-    return {"pollingInterval": scale.whole(POLL_S), "cooldownPeriod": scale.whole(COOLDOWN_S)}
+def to_zero(scale: TimeScale, slo_s: float) -> dict[str, Any]:
+    """KEDA's own clocks, which count only between zero and one. slo_s: what a request may wait."""
+    poll_s = min(max(slo_s / POLLS_PER_SLO, SHORTEST_POLL_S), LONGEST_POLL_S)
+    return {"pollingInterval": scale.whole(poll_s), "cooldownPeriod": scale.whole(COOLDOWN_S)}
 
 
 def _trigger(reading: Reading, value: str, metric_type: str, target: str) -> dict[str, Any]:
