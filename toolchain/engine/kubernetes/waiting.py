@@ -13,8 +13,10 @@ from .readiness import Progress, Rule, pod_reasons
 
 __all__ = ["Wait", "timeout_s", "until_gone", "until_ready"]
 
-# Looks start this close together and spread to at most the last: 0.1 + 0.2 + 0.4 + 0.8 + 1 + 1 + ...
-FIRST_LOOK_S, SLOWEST_LOOK_S = 0.1, 1.0
+# Looks start this close together and spread, 0.1 + 0.2 + 0.4 + 0.8 + 1 + 1 + ..., from ten seconds on to a
+# tenth of the wait so far: two hundred workers that load their models are not asked for every second.
+FIRST_LOOK_S, QUICK_LOOK_S, SLOWEST_LOOK_S = 0.1, 1.0, 10.0
+SHARE_OF_THE_WAIT = 0.1
 # An API server that restarts under us is back within this; longer means it is gone.
 PATIENCE_S = 60
 
@@ -87,8 +89,8 @@ def _repeat(
     first: tuple[Progress, Object], look: Callable[[], tuple[Progress, Object]], wait: Wait
 ) -> tuple[Progress, Object]:
     (progress, live), pause_s = first, FIRST_LOOK_S
-    deadline = time.monotonic() + wait.timeout_s
-    heard = time.monotonic()
+    began = heard = time.monotonic()
+    deadline = began + wait.timeout_s
     told = ""
     while progress.state == "waiting" and time.monotonic() < deadline:
         if progress.message != told:
@@ -96,7 +98,8 @@ def _repeat(
             wait.report(told)
         if wait.cancelled.wait(min(pause_s, max(deadline - time.monotonic(), 0))):
             break
-        pause_s = min(2 * pause_s, SLOWEST_LOOK_S)
+        patient_s = max(QUICK_LOOK_S, SHARE_OF_THE_WAIT * (time.monotonic() - began))
+        pause_s = min(2 * pause_s, patient_s, SLOWEST_LOOK_S)
         try:
             progress, live = look()
             heard = time.monotonic()
