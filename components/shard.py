@@ -1,6 +1,7 @@
 """A shard's stack: some filters of a fleet, on the cluster that another stack has made."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import pulumi
 
@@ -23,9 +24,10 @@ def build_shard(
     only: of an operation that is confined to these services. Secrets come from the base stack's outputs,
     and stay secrets.
     """
+    # `require_output` would make an Output of every number of every filter before it gives one key.
     base = pulumi.StackReference(
         "base", stack_name=f"{pulumi.get_organization()}/{pulumi.get_project()}/{shard.base}"
-    )
+    ).outputs
     cluster = _cluster(settings, base)
     filters = [
         item
@@ -38,9 +40,9 @@ def build_shard(
     pulumi.export("filters", [item.name for item in filters])
 
 
-def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:
+def _cluster(settings: Settings, base: pulumi.Output[Mapping[str, Any]]) -> ClusterOutputs:
     name = settings.cluster.name
-    kubeconfig = base.require_output("cluster").apply(lambda cluster: cluster["kubeconfig"])
+    kubeconfig = pulumi.Output.secret(base.apply(lambda outputs: outputs["cluster"]["kubeconfig"]))
     return ClusterOutputs(
         name=name,
         kubeconfig=kubeconfig,
@@ -56,8 +58,8 @@ def _cluster(settings: Settings, base: pulumi.StackReference) -> ClusterOutputs:
     )
 
 
-def _saturation(shard: Shard, base: pulumi.StackReference) -> SaturationOutputs:
-    access = base.require_output("access")
+def _saturation(shard: Shard, base: pulumi.Output[Mapping[str, Any]]) -> SaturationOutputs:
+    access = pulumi.Output.secret(base.apply(lambda outputs: outputs["access"]))
     return SaturationOutputs(
         url=shard.saturation.url,
         token=access.apply(lambda it: it["saturation_token"]),
