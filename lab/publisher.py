@@ -22,18 +22,18 @@ class Publisher:
     """published: the time at which each confirmed message was handed over, by (filter, message id).
 
     A message whose confirm was lost with the connection is published again under the same id, and
-    counted once. Not for several threads.
+    counted once. Not for several threads, but several publishers may note in one `published`.
 
     lag_s: the longest a message went out after it was due, in wall seconds; a message that was due
     while the broker was away does not count.
     """
 
-    def __init__(self, url: str, stop: Event) -> None:
+    def __init__(self, url: str, stop: Event, published: dict[tuple[str, str], float] | None = None) -> None:
         self._url = url
         self._stop = stop
         self._channel: Any = None
         self._connected_at = 0.0
-        self.published: dict[tuple[str, str], float] = {}
+        self.published: dict[tuple[str, str], float] = {} if published is None else published
         self.lag_s = 0.0
 
     def publish(self, of_filter: str, due: float | None = None) -> bool:

@@ -15,6 +15,8 @@ from surge.stack_outputs import RunningStack
 __all__ = ["Course", "LateScheduleError", "replay"]
 
 LOOK_S = 1.5
+# Each waits for the broker's confirm before it publishes the next: one alone falls behind a busy broker.
+PUBLISHERS = 4
 # Beyond this the machine is too slow for the shape, and the arrivals are no Poisson process any more.
 LATEST_S = 5.0
 # The longest way down: the ratio's window of five minutes, the cooldown of ten, and their tails.
@@ -48,14 +50,25 @@ def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
     services = {name: float(stack.filters[name]["service_s"]) for name in shape.busy}
     schedule = arrivals(shape, services, seed)
     stop = Event()
-    publisher = Publisher(stack.access["publisher_url"], stop)
-    course = Course(time.time(), published=publisher.published)
-    thread = Thread(target=_publish, args=(publisher, schedule, stack.time_factor, course), daemon=True)
+    course = Course(time.time())
+    url = stack.access["publisher_url"]
+    publishers = [Publisher(url, stop, course.published) for _ in range(PUBLISHERS)]
+    threads = [
+        Thread(
+            target=_publish,
+            args=(publisher, schedule[first::PUBLISHERS], stack.time_factor, course, stop),
+            daemon=True,
+        )
+        for first, publisher in enumerate(publishers)
+    ]
     with Reader(stack) as reader:
-        thread.start()
-        _watch(reader, stack, shape, course, show, until=lambda _: not thread.is_alive())
+        for thread in threads:
+            thread.start()
+        _watch(reader, stack, shape, course, show, until=lambda _: not any(map(Thread.is_alive, threads)))
         stop.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
+        course.lag_s = max(publisher.lag_s for publisher in publishers)
         if course.refusal is not None:
             raise course.refusal
         if course.lag_s > LATEST_S:
@@ -78,17 +91,19 @@ def replay(stack: RunningStack, shape: Shape, seed: int, show: Show) -> Course:
 
 
 def _publish(
-    publisher: Publisher, schedule: Sequence[tuple[float, str]], factor: float, course: Course
+    publisher: Publisher, schedule: Sequence[tuple[float, str]], factor: float, course: Course, stop: Event
 ) -> None:
+    """Publish a part of the schedule; whoever cannot go on stops the others too."""
     try:
         for at_s, name in schedule:
             due = course.start + at_s / factor
             if not publisher.publish_at(due, name) or publisher.lag_s > LATEST_S:
+                stop.set()
                 break
     except PublishRefusedError as refusal:
         course.refusal = refusal
+        stop.set()
     finally:
-        course.lag_s = publisher.lag_s
         publisher.close()
 
 

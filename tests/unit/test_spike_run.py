@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from lab.publisher import PublishRefusedError
 from lab.spike import run
-from lab.spike.run import replay
+from lab.spike.run import LateScheduleError, replay
 from lab.spike.shape import Shape, arrivals
 from surge.cli.state import FilterState, Snapshot
 from surge.stack_outputs import RunningStack
@@ -51,17 +53,30 @@ class Publisher:
 
     lag_s = 0.0
 
-    def __init__(self, url: str, stop: Any) -> None:
-        self.published: dict[tuple[str, str], float] = {}
+    def __init__(self, url: str, stop: Any, published: dict[tuple[str, str], float]) -> None:
+        self.published = published
         self.stop = stop
 
     def publish_at(self, due: float, of_filter: str) -> bool:
         if self.stop.wait(max(0.0, due - time.time())):
             return False
-        self.published[of_filter, str(len(self.published))] = due
+        self.published[of_filter, str(uuid4())] = due
         return True
 
     def close(self) -> None: ...
+
+
+class Late(Publisher):
+    """One that is behind from its third message on."""
+
+    def publish_at(self, due: float, of_filter: str) -> bool:
+        self.lag_s = run.LATEST_S + 1 if len(self.published) > 2 else 0.0
+        return super().publish_at(due, of_filter)
+
+
+class Refused(Publisher):
+    def publish_at(self, due: float, of_filter: str) -> bool:
+        raise PublishRefusedError(f"no queue for filter {of_filter}")
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +114,10 @@ def test_an_interrupt_under_load_ends_the_publishing_and_another_one_the_wait():
     assert (course.interrupted, keyboard.left) == (True, [])
     assert course.end > course.start
     assert len(course.published) < ALL
+
+
+@pytest.mark.parametrize(("broker", "error"), [(Late, LateScheduleError), (Refused, PublishRefusedError)])
+def test_one_publisher_that_cannot_go_on_stops_all(monkeypatch, broker, error):
+    monkeypatch.setattr(run, "Publisher", broker)
+    with pytest.raises(error):
+        replay(STACK, SHAPE, 1, Keyboard().show)
