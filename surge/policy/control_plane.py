@@ -38,11 +38,11 @@ NODE_GRACE_S = 240
 # keeps up with answers of up to 60 ms, and 20 with a quarter of a second. Each look reads the scale
 # and may write the status: the default of 20 requests a second would let it come once a minute.
 HPA_WORKERS = 20
+MANAGER_QPS = 100
 
 # The adapter asks the API server whether the HPA may read a filter, for each filter anew when its answer is
 # this old: at the default of 10 s 1,200 filters cost 120 questions a second.
 AUTHORIZED_S = 300
-MANAGER_QPS = 100
 
 
 def etcd(tools: str, ports: Ports) -> list[str]:
