@@ -44,7 +44,10 @@ def policies(*rules: tuple[str, int, int], select: str = "Max") -> dict[str, Any
 
 
 class Case(NamedTuple):
-    """sizes: the replicas one after the other, as worked out by hand."""
+    """sizes: the replicas one after the other, as worked out by hand.
+
+    The last size is one at which the series stays: a late sync moves no more than one in time.
+    """
 
     series: Series
     sizes: list[int]
@@ -106,7 +109,7 @@ CASES = {
         [10, 13, 16],
     ),
     "percents-up-are-rounded-up": Case(
-        one(SUM, *[40] * 4, start=5, behavior=at_once(scaleUp=policies(("Percent", 10, 1)))),
+        one(SUM, *[9] * 6, start=5, behavior=at_once(scaleUp=policies(("Percent", 10, 1)))),
         [5, 6, 7, 8, 9],
     ),
     "two-periods": Case(
@@ -118,7 +121,7 @@ CASES = {
         [10, 12, 13, 15, 16],
     ),
     "percents-down-are-rounded-down": Case(
-        one(SUM, *[1] * 6, start=45, behavior=at_once(scaleDown=policies(("Percent", 50, 2)))),
+        one(SUM, *[5] * 8, start=45, behavior=at_once(scaleDown=policies(("Percent", 50, 2)))),
         [45, 22, 11, 5],
     ),
     "up-and-down-in-one-period": Case(
