@@ -5,8 +5,10 @@ a ratio that never was: ten workers join, their first messages are in no row yet
 """
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import structlog
 from pika.exceptions import ChannelClosedByBroker
@@ -17,7 +19,7 @@ from metrics_server.config import PREFIX
 from metrics_server.ledger import ConsumerLedger
 from surge.policy.topology import EVENT_QUEUES
 
-__all__ = ["Events"]
+__all__ = ["SETTLE_S", "Count", "Events"]
 
 log = structlog.get_logger("events")
 
@@ -26,13 +28,28 @@ MOVES = ("consumer.created", "consumer.deleted")
 KEYS = (*MOVES, "channel.closed", "queue.deleted")
 # A reader that sleeps longer than this many events loses the oldest; the next resync heals it.
 MOST_EVENTS = 5_000
-SETTLE_S, TRIES = 0.2, 3
+# A broker under load tells what happened as much as two seconds later.
+SETTLE_S = 2.0
+
+
+class Count(NamedTuple):
+    """Consumers of a filter's queue by a passive declare `at` a monotonic second, the ledger's moves before.
+
+    tries: how often it may be counted again, when an event comes that may be in the count or not.
+    """
+
+    at: float
+    name: str
+    queue: str
+    moves: int
+    consumers: int
+    tries: int
 
 
 class Events:
     """Keeps `ledger` true on a connection of somebody else, whose thread alone may call all but `collect`.
 
-    Events are told at most once, so each passive declare of the watch is a resync.
+    Events are told at most once, so each passive declare of the watch is a resync, once it has settled.
     """
 
     def __init__(self, vhost: str, *, wanted: bool) -> None:
@@ -40,6 +57,7 @@ class Events:
         self._wanted = wanted
         self._vhost = vhost
         self._channel: Any = None
+        self._counts: deque[Count] = deque()
         self._why = ""
 
     def attach(self, connection: Any, queues: Collection[str]) -> None:
@@ -60,22 +78,22 @@ class Events:
     def detach(self) -> None:
         """Nothing is known any more: the connection, or the queue of the events, is gone."""
         self._channel = None
+        self._counts.clear()
         self.ledger.forget_all()
 
-    def settled(self, queue: str, declare: Callable[[], Any], rest: Callable[[], None]) -> int:
-        """Return the consumers of a passive `declare`, the truth once `rest` brought no event of the queue.
-
-        One that comes just after may be in the count or not, so it is asked again: TRIES times at most.
-        """
-        count = 0
-        for _ in range(TRIES):
-            moves, count = self.ledger.moves(queue), declare().method.consumer_count
-            rest()
-            if self.ledger.moves(queue) == moves:
-                break
+    def counted(self, count: Count) -> None:
+        """Wait with a count until no event is on its way that is in it already."""
         if self._channel is not None:
-            self.ledger.resync(queue, count)
-        return count
+            self._counts.append(count)
+
+    def settle(self) -> Iterator[Count]:
+        """Believe the counts that no event met within SETTLE_S; yield those to be repeated."""
+        while self._counts and self._counts[0].at + SETTLE_S <= time.monotonic():
+            count = self._counts.popleft()
+            if self.ledger.moves(count.queue) == count.moves:
+                self.ledger.resync(count.queue, count.consumers)
+            elif count.tries:
+                yield count
 
     def collect(self, queues: Mapping[str, str]) -> Iterator[Metric]:
         """What is known at this moment, for /metrics. queues: by the filter's name."""

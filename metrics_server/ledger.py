@@ -73,7 +73,7 @@ class ConsumerLedger:
     def forget(self, queue: str) -> None:
         """The queue is not there: unknown until its next resync."""
         if queue in self._books:
-            self._books[queue] = _Book()
+            self._books[queue] = _Book(moves=self.moves(queue) + 1)
 
     def forget_all(self) -> None:
         """Nobody listens: every queue is unknown until its next resync."""

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import pika
@@ -21,7 +20,7 @@ from prometheus_client.metrics_core import Metric
 
 from metrics_server.config import PREFIX, Config, ConfigError
 from metrics_server.credentials import Credentials
-from metrics_server.events import SETTLE_S, Events
+from metrics_server.events import Count, Events
 
 __all__ = ["Watch"]
 
@@ -29,6 +28,7 @@ log = structlog.get_logger("watch")
 
 # 1,200 declares in a round cost the broker half a percent of a core.
 ROUND_S, AGAIN_S, NAP_S = 30.0, 5.0, 1.0
+TRIES = 3
 HEARTBEAT_S = 20
 NOT_FOUND = 404
 
@@ -55,6 +55,7 @@ class Watch:
         self._credentials = Credentials(config.credentials_file)
         self._queues, self._sampled = queues, sampled
         self._over = threading.Event()
+        self._channel: Any = None
         self._turn = 0
         self._up: bool | None = None
         self._drift: dict[str, float] = {}
@@ -115,39 +116,47 @@ class Watch:
 
     def _round(self, connection: Any) -> None:
         queues = self._queues()
-        channel: Any = connection.channel()
+        self._channel = connection.channel()
         self.events.attach(connection, queues.values())
         turn_s = ROUND_S / max(1, len(queues))
-        settle_s = min(SETTLE_S, turn_s / 2)
         began = time.monotonic()
         for turn, (name, queue) in enumerate(queues.items(), 1):
-            self._rest(connection, began + turn * turn_s - settle_s - time.monotonic())
+            self._rest(connection, began + turn * turn_s - time.monotonic())
             if self._over.is_set():
                 return
-            declare = partial(channel.queue_declare, queue, passive=True)
-            try:
-                declared = self.events.settled(queue, declare, partial(self._rest, connection, settle_s))
-            except ChannelClosedByBroker as error:
-                channel = connection.channel()
-                self._drift.pop(name, None)
-                if error.reply_code == NOT_FOUND:
-                    self._missing |= {name}
-                    self.events.ledger.forget(queue)
-                continue
-            self._missing -= {name}
-            sampled = self._sampled(name)
-            if sampled is None:
-                self._drift.pop(name, None)
-            else:
-                self._drift[name] = sampled - declared
+            self._look(connection, name, queue, TRIES)
         if not queues:
             self._rest(connection, NAP_S)
-        channel.close()
+        self._channel.close()
+
+    def _look(self, connection: Any, name: str, queue: str, tries: int) -> None:
+        moves = self.events.ledger.moves(queue)
+        try:
+            declared = self._channel.queue_declare(queue, passive=True).method.consumer_count
+        except ChannelClosedByBroker as error:
+            self._channel = connection.channel()
+            self._drift.pop(name, None)
+            if error.reply_code == NOT_FOUND:
+                self._missing |= {name}
+                self.events.ledger.forget(queue)
+            return
+        self.events.counted(Count(time.monotonic(), name, queue, moves, declared, tries - 1))
+        self._missing -= {name}
+        sampled = self._sampled(name)
+        if sampled is None:
+            self._drift.pop(name, None)
+        else:
+            self._drift[name] = sampled - declared
 
     def _rest(self, connection: Any, seconds: float) -> None:
-        while seconds > 0 and not self._over.is_set():
-            connection.sleep(min(seconds, NAP_S))
-            seconds -= NAP_S
+        """Take what events come meanwhile, also when there is no time left."""
+        end = time.monotonic() + seconds
+        while not self._over.is_set():
+            connection.sleep(min(NAP_S, max(0.0, end - time.monotonic())))
+            for count in self.events.settle():
+                self._look(connection, count.name, count.queue, count.tries)
+            if time.monotonic() >= end:
+                return
 
     def _tell(self, *, up: bool, why: str) -> None:
         if self._up != up:

@@ -1,8 +1,8 @@
 """Consumers of this moment from a real broker's events, in the name of the server's own user."""
 
 import ssl
+import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pika
@@ -11,7 +11,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from lab.broker import ScratchBroker
 from metrics_server import Config, watch
-from metrics_server.events import EXCHANGE, KEYS, Events
+from metrics_server.events import EXCHANGE, KEYS, SETTLE_S, Count, Events
 from metrics_server.watch import Watch
 from surge.policy.demand import WINDOWS_S
 from surge.policy.topology import EVENT_QUEUES, users
@@ -98,8 +98,11 @@ class Listener:
         return self.events.ledger.live(self.queue)
 
     def resync(self) -> None:
-        declare = partial(self.channel.queue_declare, self.queue, passive=True)
-        self.events.settled(self.queue, declare, partial(self.connection.sleep, 0.2))
+        moves = self.events.ledger.moves(self.queue)
+        consumers = self.channel.queue_declare(self.queue, passive=True).method.consumer_count
+        self.events.counted(Count(time.monotonic(), "a", self.queue, moves, consumers, tries=0))
+        self.connection.sleep(SETTLE_S)
+        assert list(self.events.settle()) == []
 
 
 def test_joins_and_leaves_are_seen_without_a_declare(work, parameters):

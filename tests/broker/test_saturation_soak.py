@@ -12,7 +12,7 @@ import pytest
 
 from lab.broker import ScratchBroker
 from lab.truth import MOST_MESSAGES, MOST_WORKERS, SLOTS, Driver, Truth
-from metrics_server.events import EXCHANGE, KEYS
+from metrics_server.events import EXCHANGE, KEYS, SETTLE_S
 from metrics_server.watch import ROUND_S
 from surge.policy.topology import EVENT_QUEUES
 from tests.broker.saturation_server import Server, eventually
@@ -96,7 +96,7 @@ class Comparison:
                 self.wrong.append(f"{queue} {KINDS[queue]}: {served}, true {wanted}")
 
     def _compare_live(self, queue: str, live: float | None, now: float) -> None:
-        heals_s = LAG_S if now > self.healed_at else ROUND_S + LAG_S
+        heals_s = LAG_S if now > self.healed_at else ROUND_S + SETTLE_S + LAG_S
         truth = self.accounts[queue].known(now - heals_s, now)
         if live is None:
             self.seen["live unknown"] += 1
@@ -226,13 +226,13 @@ def lose_events(node: ScratchBroker, compare: Comparison) -> None:
     node.control("eval", UNBIND)
     watch(compare.poll, 10)
     node.control("eval", BIND)
-    compare.healed_at = time.time() + ROUND_S + LAG_S
+    compare.healed_at = time.time() + ROUND_S + SETTLE_S + LAG_S
 
     def noticed() -> bool:
         watch(compare.poll, 1)
         return compare.server.samples("event_drift_total")[""] > drift
 
-    eventually(noticed, "the loss", ROUND_S)
+    eventually(noticed, "the loss", ROUND_S + SETTLE_S)
 
 
 def restart(node: ScratchBroker, drivers: list[Driver], compare: Comparison, chance: random.Random) -> None:

@@ -1,0 +1,89 @@
+"""When the count of a passive declare is believed beside events that are told late."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from metrics_server import events
+from metrics_server.events import SETTLE_S, Count, Events
+
+QUEUE = "filter.a"
+
+
+class Clock:
+    now = 1000.0
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(events.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def listening(clock) -> Events:
+    listening = Events("surge", wanted=True)
+    listening.attach(Mock(), [QUEUE])
+    return listening
+
+
+def count(over: Events, clock: Clock, consumers: int, tries: int = 1) -> Count:
+    counted = Count(clock.now, "a", QUEUE, over.ledger.moves(QUEUE), consumers, tries)
+    over.counted(counted)
+    return counted
+
+
+def test_a_count_is_believed_once_it_has_settled(listening, clock):
+    count(listening, clock, 3)
+    clock.now += SETTLE_S / 2
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) is None
+    clock.now += SETTLE_S / 2
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 3
+
+
+def test_who_left_before_the_count_and_is_told_of_after_it_is_not_taken_off_twice(listening, clock):
+    first = count(listening, clock, 1)
+    clock.now += SETTLE_S / 2
+    listening.ledger.deleted(QUEUE, "channel", "gone before", 1)
+    clock.now += SETTLE_S / 2
+    assert list(listening.settle()) == [first]
+    assert listening.ledger.live(QUEUE) is None
+    count(listening, clock, 1)
+    clock.now += SETTLE_S
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 1
+
+
+def test_a_queue_that_never_rests_is_left_to_its_events_until_the_next_round(listening, clock):
+    listening.ledger.resync(QUEUE, 5)
+    count(listening, clock, 6, tries=0)
+    listening.ledger.created(QUEUE, "channel", "new", 1)
+    clock.now += SETTLE_S
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 6
+    assert listening.ledger.drift == 0
+
+
+@pytest.mark.parametrize("lose", ["the queue", "the connection"])
+def test_a_count_of_what_is_gone_meanwhile_is_never_believed(listening, clock, lose):
+    count(listening, clock, 3)
+    if lose == "the queue":
+        listening.ledger.forget(QUEUE)
+    else:
+        listening.detach()
+        listening.attach(Mock(), [QUEUE])
+    clock.now += SETTLE_S
+    list(listening.settle())
+    assert listening.ledger.live(QUEUE) is None
+
+
+def test_without_events_nothing_waits(clock):
+    alone = Events("surge", wanted=False)
+    alone.attach(Mock(), [QUEUE])
+    count(alone, clock, 3)
+    clock.now += SETTLE_S
+    assert list(alone.settle()) == []
+    assert alone.ledger.live(QUEUE) is None
