@@ -35,7 +35,8 @@ SETTLE_S = 2.0
 class Count(NamedTuple):
     """Consumers of a filter's queue by a passive declare `at` a monotonic second, the ledger's moves before.
 
-    tries: how often it may be counted again, when an event comes that may be in the count or not.
+    tries: how often it may be counted again, when an event comes that may be in the count or not, or when
+    it is a 0 that no event told of.
     """
 
     at: float
@@ -87,13 +88,16 @@ class Events:
             self._counts.append(count)
 
     def settle(self) -> Iterator[Count]:
-        """Believe the counts that no event met within SETTLE_S; yield those to be repeated."""
+        """Believe the counts that nothing speaks against within SETTLE_S; yield those to be repeated."""
         while self._counts and self._counts[0].at + SETTLE_S <= time.monotonic():
             count = self._counts.popleft()
-            if self.ledger.moves(count.queue) == count.moves:
-                self.ledger.resync(count.queue, count.consumers)
-            elif count.tries:
+            met = self.ledger.moves(count.queue) != count.moves
+            # The broker says 0 of a quorum queue, too, whose leader is too busy to answer.
+            doubtful = count.consumers == 0 and self.ledger.live(count.queue) != 0
+            if count.tries and (met or doubtful):
                 yield count
+            elif not met:
+                self.ledger.resync(count.queue, count.consumers)
 
     def collect(self, queues: Mapping[str, str]) -> Iterator[Metric]:
         """What is known at this moment, for /metrics. queues: by the filter's name."""

@@ -57,6 +57,28 @@ def test_who_left_before_the_count_and_is_told_of_after_it_is_not_taken_off_twic
     assert listening.ledger.live(QUEUE) == 1
 
 
+@pytest.mark.parametrize("live", [None, 2])
+def test_a_quorum_queue_that_is_too_busy_to_answer_has_not_lost_its_consumers(listening, clock, live):
+    if live is not None:
+        listening.ledger.resync(QUEUE, live)
+    timed_out = count(listening, clock, 0)
+    clock.now += SETTLE_S
+    assert list(listening.settle()) == [timed_out]
+    assert listening.ledger.live(QUEUE) == live
+    count(listening, clock, 2, tries=0)
+    clock.now += SETTLE_S
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 2
+
+
+def test_who_is_gone_at_each_try_is_gone(listening, clock):
+    listening.ledger.resync(QUEUE, 2)
+    count(listening, clock, 0, tries=0)
+    clock.now += SETTLE_S
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 0
+
+
 def test_a_queue_that_never_rests_is_left_to_its_events_until_the_next_round(listening, clock):
     listening.ledger.resync(QUEUE, 5)
     count(listening, clock, 6, tries=0)
