@@ -1,7 +1,8 @@
 """A whole stack: one cluster and what is on it."""
 
+import json
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pulumi
@@ -127,20 +128,7 @@ def _local(settings: Settings, catalogue: Catalogue, root: Path, shards: int) ->
         filter_services(services(here), shared_by(settings, outputs, saturation.outputs), ready=fleet.ready)
     pulumi.export("cluster", {"name": name, "directory": host.directory, "kubeconfig": cluster.kubeconfig})
     _export_access(broker.outputs, saturation.outputs, prometheus)
-    pulumi.export(
-        "fleet",
-        {
-            "shards": shards,
-            "saturation": {
-                "url": saturation.outputs.url,
-                "authentication": saturation.outputs.authentication,
-                "auth-modes": saturation.outputs.auth_modes,
-            },
-        },
-    )
-    pulumi.export("filters", {item.name: _summary(item) for item in [*here, *worker_sets(here)]})
-    pulumi.export("time_factor", settings.time_factor)
-    pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
+    _export_fleet(settings, here, shards, saturation.outputs)
 
 
 def _watched(settings: Settings) -> list[str]:
@@ -182,6 +170,23 @@ def _export_access(broker: BrokerOutputs, saturation: SaturationOutputs, prometh
             }
         ),
     )
+
+
+def _export_fleet(
+    settings: Settings, filters: Sequence[Filter], shards: int, saturation: SaturationOutputs
+) -> None:
+    told = {
+        "url": saturation.url,
+        "authentication": saturation.authentication,
+        "auth-modes": saturation.auth_modes,
+    }
+    pulumi.export("fleet", {"shards": shards, "saturation": told})
+    # As text: each shard's engine and program would carry it number by number.
+    pulumi.export(
+        "filters", json.dumps({item.name: _summary(item) for item in [*filters, *worker_sets(filters)]})
+    )
+    pulumi.export("time_factor", settings.time_factor)
+    pulumi.export("hpa_sync_s", settings.cluster.hpa_sync_s)
 
 
 def _summary(item: Filter) -> dict[str, object]:

@@ -49,7 +49,7 @@ class RunningStack:
                 kubeconfig=cluster["kubeconfig"],
                 endpoints=outputs["endpoints"],
                 access=outputs["access"],
-                filters=outputs["filters"],
+                filters=json.loads(outputs["filters"]),
                 fleet=outputs["fleet"],
                 time_factor=float(outputs["time_factor"]),
                 hpa_sync_s=float(outputs["hpa_sync_s"]),
