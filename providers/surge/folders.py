@@ -17,10 +17,11 @@ def demand_ours(directory: Path) -> None:
     """Raise ProblemError when the directory holds something that is not ours."""
     if directory.exists() and not directory.is_dir():
         raise ProblemError(f"{directory} is a file: a cluster needs a directory there. Move it away")
-    if not directory.is_dir() or (directory / OWNER).exists():
+    if not directory.is_dir():
         return
     foreign = sorted(item.name for item in directory.iterdir())
-    if foreign:
+    # Looked at last: whoever claims it meanwhile makes the mark before anything that was listed.
+    if foreign and not (directory / OWNER).exists():
         raise ProblemError(
             f"{directory} holds {', '.join(foreign[:3])} and no {OWNER}: not made by surge, and a "
             f"later destroy would remove files in it. "
@@ -36,7 +37,7 @@ def claim(directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not (directory / OWNER).exists():
             directory.chmod(0o700)
-            write(directory / OWNER, "This directory is made and removed by surge.\n")
+            (directory / OWNER).touch(mode=0o600)
     except OSError as error:
         raise ProblemError(_cannot(directory, error)) from error
 
