@@ -34,13 +34,17 @@ def count(over: Events, clock: Clock, consumers: int, tries: int = 1) -> Count:
     return counted
 
 
+def settled(over: Events, clock: Clock, seconds: float = SETTLE_S) -> list[Count]:
+    """What has to be counted again once so much time has passed."""
+    clock.now += seconds
+    return list(over.settle())
+
+
 def test_a_count_is_believed_once_it_has_settled(listening, clock):
     count(listening, clock, 3)
-    clock.now += SETTLE_S / 2
-    assert list(listening.settle()) == []
+    assert settled(listening, clock, SETTLE_S / 2) == []
     assert listening.ledger.live(QUEUE) is None
-    clock.now += SETTLE_S / 2
-    assert list(listening.settle()) == []
+    assert settled(listening, clock, SETTLE_S / 2) == []
     assert listening.ledger.live(QUEUE) == 3
 
 
@@ -48,12 +52,10 @@ def test_who_left_before_the_count_and_is_told_of_after_it_is_not_taken_off_twic
     first = count(listening, clock, 1)
     clock.now += SETTLE_S / 2
     listening.ledger.deleted(QUEUE, "channel", "gone before", 1)
-    clock.now += SETTLE_S / 2
-    assert list(listening.settle()) == [first]
+    assert settled(listening, clock, SETTLE_S / 2) == [first]
     assert listening.ledger.live(QUEUE) is None
     count(listening, clock, 1)
-    clock.now += SETTLE_S
-    assert list(listening.settle()) == []
+    assert settled(listening, clock) == []
     assert listening.ledger.live(QUEUE) == 1
 
 
@@ -62,20 +64,17 @@ def test_a_quorum_queue_that_is_too_busy_to_answer_has_not_lost_its_consumers(li
     if live is not None:
         listening.ledger.resync(QUEUE, live)
     timed_out = count(listening, clock, 0)
-    clock.now += SETTLE_S
-    assert list(listening.settle()) == [timed_out]
+    assert settled(listening, clock) == [timed_out]
     assert listening.ledger.live(QUEUE) == live
     count(listening, clock, 2, tries=0)
-    clock.now += SETTLE_S
-    assert list(listening.settle()) == []
+    assert settled(listening, clock) == []
     assert listening.ledger.live(QUEUE) == 2
 
 
 def test_who_is_gone_at_each_try_is_gone(listening, clock):
     listening.ledger.resync(QUEUE, 2)
     count(listening, clock, 0, tries=0)
-    clock.now += SETTLE_S
-    assert list(listening.settle()) == []
+    assert settled(listening, clock) == []
     assert listening.ledger.live(QUEUE) == 0
 
 
@@ -83,8 +82,7 @@ def test_a_queue_that_never_rests_is_left_to_its_events_until_the_next_round(lis
     listening.ledger.resync(QUEUE, 5)
     count(listening, clock, 6, tries=0)
     listening.ledger.created(QUEUE, "channel", "new", 1)
-    clock.now += SETTLE_S
-    assert list(listening.settle()) == []
+    assert settled(listening, clock) == []
     assert listening.ledger.live(QUEUE) == 6
     assert listening.ledger.drift == 0
 
@@ -97,8 +95,7 @@ def test_a_count_of_what_is_gone_meanwhile_is_never_believed(listening, clock, l
     else:
         listening.detach()
         listening.attach(Mock(), [QUEUE])
-    clock.now += SETTLE_S
-    list(listening.settle())
+    settled(listening, clock)
     assert listening.ledger.live(QUEUE) is None
 
 
@@ -106,6 +103,5 @@ def test_without_events_nothing_waits(clock):
     alone = Events("surge", wanted=False)
     alone.attach(Mock(), [QUEUE])
     count(alone, clock, 3)
-    clock.now += SETTLE_S
-    assert list(alone.settle()) == []
+    assert settled(alone, clock) == []
     assert alone.ledger.live(QUEUE) is None
