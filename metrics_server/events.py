@@ -82,10 +82,16 @@ class Events:
         self._counts.clear()
         self.ledger.forget_all()
 
-    def counted(self, count: Count) -> None:
-        """Wait with a count until no event is on its way that is in it already."""
+    def count(self, channel: Any, name: str, queue: str, tries: int) -> int:
+        """Return the consumers by a passive declare, which are believed once they have settled.
+
+        Raises ChannelClosedByBroker.
+        """
+        moves = self.ledger.moves(queue)
+        consumers = channel.queue_declare(queue, passive=True).method.consumer_count
         if self._channel is not None:
-            self._counts.append(count)
+            self._counts.append(Count(time.monotonic(), name, queue, moves, consumers, tries))
+        return consumers
 
     def settle(self) -> Iterator[Count]:
         """Believe the counts that nothing speaks against within SETTLE_S; yield those to be repeated."""

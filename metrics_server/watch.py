@@ -20,7 +20,7 @@ from prometheus_client.metrics_core import Metric
 
 from metrics_server.config import PREFIX, Config, ConfigError
 from metrics_server.credentials import Credentials
-from metrics_server.events import Count, Events
+from metrics_server.events import Events
 
 __all__ = ["Watch"]
 
@@ -124,15 +124,14 @@ class Watch:
             self._rest(connection, began + turn * turn_s - time.monotonic())
             if self._over.is_set():
                 return
-            self._look(connection, name, queue, TRIES)
+            self._look(connection, name, queue, TRIES - 1)
         if not queues:
             self._rest(connection, NAP_S)
         self._channel.close()
 
     def _look(self, connection: Any, name: str, queue: str, tries: int) -> None:
-        moves = self.events.ledger.moves(queue)
         try:
-            declared = self._channel.queue_declare(queue, passive=True).method.consumer_count
+            declared = self.events.count(self._channel, name, queue, tries)
         except ChannelClosedByBroker as error:
             self._channel = connection.channel()
             self._drift.pop(name, None)
@@ -140,7 +139,6 @@ class Watch:
                 self._missing |= {name}
                 self.events.ledger.forget(queue)
             return
-        self.events.counted(Count(time.monotonic(), name, queue, moves, declared, tries - 1))
         self._missing -= {name}
         sampled = self._sampled(name)
         if sampled is None:
@@ -154,7 +152,7 @@ class Watch:
         while not self._over.is_set():
             connection.sleep(min(NAP_S, max(0.0, end - time.monotonic())))
             for count in self.events.settle():
-                self._look(connection, count.name, count.queue, count.tries)
+                self._look(connection, count.name, count.queue, count.tries - 1)
             if time.monotonic() >= end:
                 return
 

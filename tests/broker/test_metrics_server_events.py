@@ -1,7 +1,6 @@
 """Consumers of this moment from a real broker's events, in the name of the server's own user."""
 
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from lab.broker import ScratchBroker
 from metrics_server import Config, watch
-from metrics_server.events import EXCHANGE, KEYS, SETTLE_S, Count, Events
+from metrics_server.events import EXCHANGE, KEYS, SETTLE_S, Events
 from metrics_server.watch import Watch
 from surge.policy.demand import WINDOWS_S
 from surge.policy.topology import EVENT_QUEUES, users
@@ -98,9 +97,7 @@ class Listener:
         return self.events.ledger.live(self.queue)
 
     def resync(self) -> None:
-        moves = self.events.ledger.moves(self.queue)
-        consumers = self.channel.queue_declare(self.queue, passive=True).method.consumer_count
-        self.events.counted(Count(time.monotonic(), "a", self.queue, moves, consumers, tries=0))
+        self.events.count(self.channel, "a", self.queue, tries=0)
         self.connection.sleep(SETTLE_S)
         assert list(self.events.settle()) == []
 

@@ -29,9 +29,11 @@ def listening(clock) -> Events:
 
 
 def count(over: Events, clock: Clock, consumers: int, tries: int = 1) -> Count:
-    counted = Count(clock.now, "a", QUEUE, over.ledger.moves(QUEUE), consumers, tries)
-    over.counted(counted)
-    return counted
+    channel = Mock()
+    channel.queue_declare.return_value.method.consumer_count = consumers
+    moves = over.ledger.moves(QUEUE)
+    assert over.count(channel, "a", QUEUE, tries) == consumers
+    return Count(clock.now, "a", QUEUE, moves, consumers, tries)
 
 
 def settled(over: Events, clock: Clock, seconds: float = SETTLE_S) -> list[Count]:
