@@ -1,13 +1,11 @@
 """The Pulumi program: read settings and catalogue, build the stack they ask for."""
 
-import os
 from pathlib import Path
 
 import pulumi
 
 from components.stack import NotAvailableError, build
 from surge.model import Catalogue, ProblemsError, Settings, Shard
-from surge.model.shard import ONLY
 
 ROOT = Path(__file__).resolve().parent
 
@@ -24,7 +22,6 @@ def main() -> None:
             root=ROOT,
             shards=config.get_int("shards") or 1,
             shard=None if shard is None else Shard.model_validate(shard),
-            only=only.split(",") if (only := os.environ.get(ONLY)) else None,
         )
     except ProblemsError as error:
         raise pulumi.RunError("\n".join(error.problems)) from error

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pulumi
@@ -35,19 +35,18 @@ def build(
     root: Path,
     shards: int = 1,
     shard: Shard | None = None,
-    only: Collection[str] | None = None,
 ) -> None:
     """Declare every resource of the stack and export its outputs. root: the checkout's folder.
 
     shards: stacks that hold the filters' services; 1 is this one, with more it has all but those.
-    shard: build this shard, and nothing else. only: as for build_shard.
+    shard: build this shard, and nothing else.
 
     Raises NotAvailableError for kinds that are not there yet.
     """
     if settings.stack_kind != "local":
         raise NotAvailableError(MISSING[settings.stack_kind])
     if shard is not None:
-        build_shard(settings, catalogue, shard, only)
+        build_shard(settings, catalogue, shard)
     else:
         _local(settings, catalogue, root, shards)
 

@@ -7,9 +7,11 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
 from pulumi.automation import (
     CommandError,
     CommandResult,
@@ -25,11 +27,12 @@ from pulumi.automation._stack import StackInitMode  # of the public constructor,
 from pulumi.automation.errors import create_command_error
 
 from surge.cli.interrupts import Interrupts
-from surge.cli.stacks import state_file
+from surge.cli.stacks import own_backend, state_file
 from surge.engine import create_stack, pulumi_command
 
 __all__ = [
     "EngineCommand",
+    "checked",
     "clear_pending",
     "create_or_select",
     "edit_state",
@@ -44,9 +47,8 @@ class EngineCommand(PulumiCommand):
     """`pulumi` in a process group of its own; interrupts reach it through `interrupts` alone."""
 
     def __init__(self, environment: Mapping[str, str], interrupts: Interrupts) -> None:
-        found = pulumi_command(environment)
-        super().__init__(root=str(Path(found).parent.parent))
-        self.command = found
+        self.command = pulumi_command(environment)
+        self.version = checked(self.command).version
         self._interrupts = interrupts
 
     def run(
@@ -97,6 +99,12 @@ class EngineStack(Stack):
         return UpdateSummary("update", now, message="", environment={}, config={}, result="succeeded")
 
 
+@cache
+def checked(command: str) -> PulumiCommand:
+    """The CLI, asked for its version once and not by each of many stacks."""
+    return PulumiCommand(root=str(Path(command).parent.parent))
+
+
 class _Reader:
     """Reads a stream to its end in a thread, so that neither of two pipes fills up."""
 
@@ -119,8 +127,24 @@ class _Reader:
                 self._tell(self._lines[-1])
 
 
-def open_workspace(root: Path, environment: Mapping[str, str], interrupts: Interrupts) -> LocalWorkspace:
-    return LocalWorkspace(
+class EngineWorkspace(LocalWorkspace):
+    """A shard is named in each command and never selected: plain `pulumi` means the stack it belongs to."""
+
+    def __init__(self, *, shard: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._shard = shard
+
+    def select_stack(self, stack_name: str) -> None:
+        root = Path(self.work_dir)
+        if not (self._shard and own_backend(root) and state_file(root, stack_name).exists()):
+            super().select_stack(stack_name)
+
+
+def open_workspace(
+    root: Path, environment: Mapping[str, str], interrupts: Interrupts, *, shard: bool = False
+) -> LocalWorkspace:
+    return EngineWorkspace(
+        shard=shard,
         work_dir=str(root),
         env_vars=dict(environment),
         secrets_provider="passphrase",
@@ -196,7 +220,7 @@ def _pending(path: Path) -> bool:
 def latest(path: Path) -> dict[str, Any]:
     """Return the newest checkpoint in a state file; raises ValueError when it is damaged."""
     try:
-        state = json.loads(path.read_bytes())
+        state = orjson.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     latest = state.get("checkpoint", {}).get("latest") if isinstance(state, dict) else None

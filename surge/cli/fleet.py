@@ -20,7 +20,7 @@ from surge.cli.revival import show_dead
 from surge.cli.stacks import kubeconfig_file
 from surge.cli.state import NOT_RUNNING
 from surge.cli.tables import plain, table
-from surge.stack_outputs import StackNotRunningError, running_stack
+from surge.stack_outputs import StackNotRunningError
 
 __all__ = ["register"]
 
@@ -53,7 +53,7 @@ def up(
         refuse_unless_possible(job.root, job.settings)
     runs = _run(job, lambda work: _up(job, work), every=every, parallel=parallel)
     if job.settings.stack_kind == "local" and runs[0].state == "done":
-        write(kubeconfig_file(job.root, stack), running_stack(job.root, stack).kubeconfig)
+        write(kubeconfig_file(job.root, stack), job.outputs.get().kubeconfig)
     _finish(job, runs, json=json)
 
 

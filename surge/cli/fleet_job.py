@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,21 +13,23 @@ from surge.cli.console import errors
 from surge.cli.display import Display
 from surge.cli.fleet_base import base_digest, is_current, remember
 from surge.cli.fleet_display import Board
+from surge.cli.fleet_outputs import Outputs
 from surge.cli.fleet_plan import FleetState, Part, fleet_state, here, parts, shards_for
 from surge.cli.fleet_runs import Run, run_all, turn
 from surge.cli.interrupts import Interrupts
 from surge.cli.operation import Session, opened, say_interrupted
 from surge.cli.revival import dead_processes
 from surge.cli.stacks import checkout, read_settings
-from surge.model import Catalogue, Filter, Settings
+from surge.model import Catalogue, Filter, Settings, Shard
 from surge.model.worker_sets import service_of
 from surge.policy.shards import shard_of, shard_stack
-from surge.stack_outputs import StackNotRunningError, running_stack
+from surge.stack_outputs import StackNotRunningError
 
 __all__ = ["FleetJob", "Work"]
 
 Work = Callable[[Session], object]
 OPENING = threading.Lock()
+PROGRAM = "components.shard"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,7 @@ class FleetJob:
     settings: Settings
     catalogue: Catalogue
     state: FleetState
+    outputs: Outputs
     count: int
     again: str
     quiet: bool
@@ -50,6 +54,7 @@ class FleetJob:
         """Raises ProblemsError for files, Refusal for a fleet that must be moved or finished first."""
         root = checkout()
         settings = read_settings(root, stack)
+        outputs = Outputs(root, stack)
         catalogue = Catalogue.read(root / settings.catalogue, settings)
         state = fleet_state(root, stack)
         return cls(
@@ -58,6 +63,7 @@ class FleetJob:
             settings=settings,
             catalogue=catalogue,
             state=state,
+            outputs=outputs,
             count=shards_for(state, settings, catalogue),
             again=f"surge fleet {verb} {stack}",
             quiet=quiet,
@@ -76,6 +82,7 @@ class FleetJob:
         turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=compare)), self.interrupts)
         if run.state == "done" and self.changes:
             remember(self.root, self.stack, self._base_digest)
+            self.outputs.ask()
         return run
 
     def base_is_current(self) -> bool:
@@ -91,18 +98,19 @@ class FleetJob:
         """Return the shards as they are to be. Raises StackNotRunningError without the stack itself."""
         if self.count == 1:
             return []
-        running = running_stack(self.root, self.stack)
         return parts(
             self.root,
             self.state,
             settings=self.settings,
             catalogue=self.catalogue,
-            running=running,
+            running=self.outputs.get(),
             shards=self.count,
         )
 
     def shards(self, work: Work, *, every: bool, parallel: int) -> list[Run]:
         """Do `work` on every shard that is not current, or with `every` on all."""
+        # It takes seconds, which the engine's first steps take too.
+        threading.Thread(target=import_module, args=[PROGRAM], daemon=True).start()
         try:
             found = {part.stack: part for part in self.parts()}
         except StackNotRunningError:
@@ -140,10 +148,17 @@ class FleetJob:
         return Run(stack, filters, Display(errors, stack, quiet=True))
 
     def _open_shard(self, run: Run, part: Part, *, every: bool) -> Session:
-        only = () if every else part.only
-        return self._open(run, {"shard": dict(part.told)}, only, compare=not only)
+        told = {"shard": dict(part.told)}
+        if every or not part.only:
+            return self._open(run, told, compare=True)
+        return self._open(run, told, only=part.only, program=lambda: self._declare(part))
 
-    def _open(self, run: Run, told: dict[str, Any], only: Sequence[str] = (), *, compare: bool) -> Session:
+    def _declare(self, part: Part) -> None:
+        """The shard's program for what it may confine itself to."""
+        shard = import_module(PROGRAM)
+        shard.build_shard(self.settings, self.catalogue, Shard.model_validate(part.told), part.only)
+
+    def _open(self, run: Run, told: dict[str, Any], **options: Any) -> Session:
         # One at a time: the engine notes the selected stack in one file, and makes new ones in one folder.
         with OPENING:
             return opened(
@@ -154,6 +169,5 @@ class FleetJob:
                 again=self.again,
                 settings_of=self.stack,
                 told=told,
-                only=only,
-                compare=compare,
+                **options,
             )

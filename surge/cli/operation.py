@@ -20,7 +20,6 @@ from surge.cli.locks import clear_stale
 from surge.cli.progress import Line, totals
 from surge.cli.stacks import PROJECT, state_directory
 from surge.engine import EngineError, engine_environment, stack_environment
-from surge.model.shard import ONLY
 
 __all__ = ["INTERRUPTED", "Session", "opened", "say_interrupted", "session"]
 
@@ -129,20 +128,23 @@ def opened(
     settings_of: str | None = None,
     told: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
+    program: Callable[[], None] | None = None,
     compare: bool = False,
 ) -> Session:
     """Return stack `name` as ours to change, or raise Refusal; from any thread.
 
-    only: services of a shard. Its program then declares these alone, and the engine, which is told the same,
-    looks at nothing else and deletes nothing else. compare: look at the cluster before each operation, and
-    not only at what is recorded of it.
+    only: services of a shard, the engine looks at nothing else and deletes nothing else. program: declares
+    these alone, in this process, which has loaded what it needs: a process of its own would take longer to
+    start than to work. compare: look at the cluster before each operation, and not only at what is recorded
+    of it.
     """
+    shard = settings_of not in {None, name}
     removed = clear_stale(state_directory(root), PROJECT, name)
     try:
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
-        environment |= {**mark(root, name), ONLY: ",".join(only)}
-        workspace = open_workspace(root, environment, interrupts)
+        environment |= mark(root, name)
+        workspace = open_workspace(root, environment, interrupts, shard=shard)
         stack, new = create_or_select(root, name, workspace)
         pending = clear_pending(root, name, workspace)
     except EngineError as error:
@@ -165,14 +167,14 @@ def opened(
         display,
         new,
         again,
-        shard=settings_of not in {None, name},
-        options=_options(only, compare=compare),
+        shard=shard,
+        options=_options(only, program, compare=compare),
     )
 
 
-def _options(only: Sequence[str], *, compare: bool) -> dict[str, Any]:
-    targets = {"target": [_target(service) for service in only]} if only else {}
-    return targets | ({"refresh": True} if compare else {})
+def _options(only: Sequence[str], program: Callable[[], None] | None, *, compare: bool) -> dict[str, Any]:
+    options = {"target": [_target(service) for service in only], "program": program, "refresh": compare}
+    return {name: value for name, value in options.items() if value}
 
 
 def _target(service: str) -> str:

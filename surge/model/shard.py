@@ -2,11 +2,7 @@
 
 from surge.model.base import Strict
 
-__all__ = ["ONLY", "Saturation", "Shard"]
-
-# Environment variable: the services, with commas, that a shard's program declares, and no other; all when it
-# is empty. Set for each engine operation anew: a whole update with a name in it would delete the others.
-ONLY = "SURGE_ONLY"
+__all__ = ["Saturation", "Shard"]
 
 
 class Saturation(Strict):

@@ -2,12 +2,13 @@
 
 import pytest
 
+from components.shard import build_shard
 from components.stack import build
 from surge.cli.fleet_base import OF_SHARDS
 from surge.model import Catalogue, Shard, services
 from surge.policy.shards import shard_of
 from tests.engine.recording import Recorded, RecordingMonitor, record
-from tests.engine.test_stack import DEPLOYMENT, ROOT, SCALED_OBJECT, catalogue, root, settings, stack
+from tests.engine.test_stack import DEPLOYMENT, SCALED_OBJECT, catalogue, root, settings, stack
 
 __all__ = ["catalogue", "root", "stack"]
 
@@ -34,7 +35,7 @@ def shard(index: int, catalogue: Catalogue, only: list[str] | None = None) -> Re
         }
     )
     return record(
-        lambda: build(settings(), catalogue, root=ROOT, shard=told, only=only),
+        lambda: build_shard(settings(), catalogue, told, only),
         stack=f"test-shard-{index:02}",
         references={"organization/surge/test": OUTPUTS},
     )

@@ -1,0 +1,40 @@
+"""What the stack itself tells of itself, asked for while the files of its fleet are read."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from surge.cli.engine_run import checked
+from surge.cli.stacks import own_backend, state_file
+from surge.engine import engine_environment, pulumi_command
+from surge.stack_outputs import RunningStack, running_stack
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """The engine takes as long to tell them as we for the files: an update of one filter need not wait twice.
+
+    A stack that is not there is asked when somebody wants to know.
+    """
+
+    def __init__(self, root: Path, stack: str) -> None:
+        self._root, self._stack = root, stack
+        self._thread = ThreadPoolExecutor(1)
+        self._answer: Future[RunningStack] | None = None
+        if own_backend(root) and state_file(root, stack).exists():
+            self.ask()
+
+    def ask(self) -> None:
+        """Ask anew, of a stack that was updated."""
+        self._answer = self._thread.submit(self._ask)
+
+    def get(self) -> RunningStack:
+        """Raises StackNotRunningError, EngineError."""
+        if self._answer is None:
+            self.ask()
+        assert self._answer is not None  # noqa: S101 -- for the type checker
+        return self._answer.result()
+
+    def _ask(self) -> RunningStack:
+        checked(pulumi_command(engine_environment(self._root)))
+        return running_stack(self._root, self._stack)
