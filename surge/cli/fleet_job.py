@@ -77,6 +77,7 @@ class FleetJob:
         if self.count > 1 and not every and self.base_is_current():
             run.state = "current"
             return run
+        self.outputs.wait()
         # What is on a cluster can be read once it is revived.
         compare = every and not dead_processes(self.root, self.settings)
         turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=compare)), self.interrupts)
@@ -109,8 +110,6 @@ class FleetJob:
 
     def shards(self, work: Work, *, every: bool, parallel: int) -> list[Run]:
         """Do `work` on every shard that is not current, or with `every` on all."""
-        # It takes seconds, which the engine's first steps take too.
-        threading.Thread(target=import_module, args=[PROGRAM], daemon=True).start()
         try:
             found = {part.stack: part for part in self.parts()}
         except StackNotRunningError:
@@ -119,6 +118,9 @@ class FleetJob:
         for run in runs:
             if found[run.stack].current and not every:
                 run.state = "current"
+        if any(part.only for part in found.values()):
+            # It takes seconds, which the engine's first steps take too.
+            threading.Thread(target=import_module, args=[PROGRAM], daemon=True).start()
         with Board(errors, f"{self.again}: {len(runs)} shards", runs, quiet=self.quiet) as board:
             run_all(
                 runs,

@@ -1,6 +1,6 @@
 """What the stack itself tells of itself, asked for while the files of its fleet are read."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from surge.cli.engine_run import checked
@@ -27,6 +27,10 @@ class Outputs:
     def ask(self) -> None:
         """Ask anew, of a stack that was updated."""
         self._answer = self._thread.submit(self._ask)
+
+    def wait(self) -> None:
+        """Return when nothing is asked any more: it goes by the stack's settings, which an update writes."""
+        wait([] if self._answer is None else [self._answer])
 
     def get(self) -> RunningStack:
         """Raises StackNotRunningError, EngineError."""

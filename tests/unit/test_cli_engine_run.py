@@ -1,5 +1,7 @@
 """What the engine is asked before an operation begins: as little as possible, for each stack of a fleet."""
 
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from surge.cli.engine_run import EngineCommand, EngineWorkspace
 from surge.cli.fleet_outputs import Outputs
 from surge.cli.interrupts import Interrupts
 from surge.cli.stacks import state_file
+from surge.stack_outputs import StackNotRunningError
 
 
 class Engine:
@@ -87,6 +90,24 @@ def test_outputs_are_asked_for_once_and_anew_after_an_update(engine, answers):
     assert [outputs.get(), outputs.get()] == [1, 1]
     outputs.ask()
     assert outputs.get() == 2
+
+
+def test_an_update_begins_when_nothing_is_asked_any_more(engine, monkeypatch):
+    recorded(engine.root, "local")
+    ended = threading.Event()
+
+    def slow(_root: Path, _stack: str) -> None:
+        time.sleep(0.2)
+        ended.set()
+        raise StackNotRunningError
+
+    monkeypatch.setattr(fleet_outputs, "running_stack", slow)
+    monkeypatch.setattr(fleet_outputs, "engine_environment", lambda _root: engine.environment)
+    outputs = Outputs(engine.root, "local")
+    outputs.wait()
+    assert ended.is_set()
+    with pytest.raises(StackNotRunningError):
+        outputs.get()
 
 
 def test_a_stack_that_is_not_there_is_not_asked_before_somebody_wants_to_know(engine, answers):
