@@ -28,7 +28,7 @@ from surge.stack_outputs import StackNotRunningError
 __all__ = ["FleetJob", "Work"]
 
 Work = Callable[[Session], object]
-OPENING = threading.Lock()
+OPENING, INSIDE = threading.Lock(), threading.Lock()
 PROGRAM = "components.shard"
 
 
@@ -124,7 +124,7 @@ class FleetJob:
         with Board(errors, f"{self.again}: {len(runs)} shards", runs, quiet=self.quiet) as board:
             run_all(
                 runs,
-                lambda run: work(self._open_shard(run, found[run.stack], every=every)),
+                lambda run: self._work_on(work, run, found[run.stack], every=every),
                 parallel=parallel,
                 interrupts=self.interrupts,
                 tell=board.tell,
@@ -149,11 +149,15 @@ class FleetJob:
     def _run(self, stack: str, filters: int) -> Run:
         return Run(stack, filters, Display(errors, stack, quiet=True))
 
-    def _open_shard(self, run: Run, part: Part, *, every: bool) -> Session:
+    def _work_on(self, work: Work, run: Run, part: Part, *, every: bool) -> None:
         told = {"shard": dict(part.told)}
         if every or not part.only:
-            return self._open(run, told, compare=True)
-        return self._open(run, told, only=part.only, program=lambda: self._declare(part))
+            work(self._open(run, told, compare=True))
+            return
+        # One at a time: Pulumi's SDKs load modules when they are first used, and a second program in this
+        # process would see them half loaded.
+        with INSIDE:
+            work(self._open(run, told, only=part.only, program=lambda: self._declare(part)))
 
     def _declare(self, part: Part) -> None:
         """The shard's program for what it may confine itself to."""

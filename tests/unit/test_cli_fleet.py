@@ -1,6 +1,7 @@
 """Which stacks of a fleet are run, moved or refused, from what their states record; and runs side by side."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from surge.cli import app
 from surge.cli.console import Refusal, errors
 from surge.cli.display import Display
 from surge.cli.fleet_display import Board, run_rows
+from surge.cli.fleet_job import FleetJob
+from surge.cli.fleet_outputs import Outputs
 from surge.cli.fleet_plan import FleetState, Part, fleet_state, parts, refuse_if_sharded, shards_for
 from surge.cli.fleet_runs import Run, run_all
 from surge.cli.held import SERVICE, Held
@@ -239,6 +242,40 @@ def test_an_update_is_confined_to_the_services_whose_entries_changed(catalogue):
     moved = Catalogue((*rest, first.model_copy(update={"name": "one-more"})))
     assert first.name in plan(state, moved)[home_stack("local", first.name, 4)].only
     assert "one-more" in plan(state, moved)[home_stack("local", "one-more", 4)].only
+
+
+def test_programs_inside_the_command_run_one_after_the_other(catalogue, tmp_path, monkeypatch):
+    inside, seen = threading.Semaphore(1), []
+
+    def work(only: Any) -> None:
+        alone = inside.acquire(blocking=False)
+        time.sleep(0.05)
+        seen.append((alone, only))
+        if alone:
+            inside.release()
+
+    monkeypatch.setattr(FleetJob, "_open", lambda _self, _run, _told, *, only, program: only)
+    state = recorded(catalogue)
+    job = FleetJob(
+        root=ROOT,
+        stack="local",
+        settings=settings(),
+        catalogue=catalogue,
+        state=state,
+        outputs=Outputs(tmp_path, "local"),
+        count=4,
+        again="again",
+        quiet=True,
+        changes=True,
+    )
+    found = {stack: replace(part, only=[stack]) for stack, part in plan(state, catalogue).items()}
+    all_of(
+        [run(stack) for stack in found],
+        lambda each: job._work_on(work, each, found[each.stack], every=False),
+        Interrupts(),
+        parallel=4,
+    )
+    assert sorted(seen) == [(True, [stack]) for stack in found]
 
 
 def test_an_entry_that_was_reverted_after_its_update_failed_is_updated_again(catalogue):
