@@ -27,7 +27,7 @@ from pulumi.automation._stack import StackInitMode  # of the public constructor,
 from pulumi.automation.errors import create_command_error
 
 from surge.cli.interrupts import Interrupts
-from surge.cli.stacks import own_backend, state_file
+from surge.cli.stacks import is_kept_here, state_file
 from surge.engine import create_stack, pulumi_command
 
 __all__ = [
@@ -135,8 +135,7 @@ class EngineWorkspace(LocalWorkspace):
         self._shard = shard
 
     def select_stack(self, stack_name: str) -> None:
-        root = Path(self.work_dir)
-        if not (self._shard and own_backend(root) and state_file(root, stack_name).exists()):
+        if not (self._shard and is_kept_here(Path(self.work_dir), stack_name)):
             super().select_stack(stack_name)
 
 

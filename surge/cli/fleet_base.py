@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from surge.cli.stacks import own_backend, state_file
+from surge.cli.stacks import is_kept_here, own_backend, state_file
 from surge.model import Catalogue, Settings
 
 __all__ = ["OF_SHARDS", "base_digest", "is_current", "remember"]
@@ -41,7 +41,7 @@ def is_current(root: Path, stack: str, digest: str) -> bool:
     lies elsewhere.
     """
     note = _note(root, stack)
-    if not own_backend(root) or not note.exists() or not state_file(root, stack).exists():
+    if not note.exists() or not is_kept_here(root, stack):
         return False
     return note.read_text() == _line(root, stack, digest)
 

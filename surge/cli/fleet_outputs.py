@@ -4,7 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from surge.cli.engine_run import checked
-from surge.cli.stacks import own_backend, state_file
+from surge.cli.stacks import is_kept_here
 from surge.engine import engine_environment, pulumi_command
 from surge.stack_outputs import RunningStack, running_stack
 
@@ -21,12 +21,13 @@ class Outputs:
         self._root, self._stack = root, stack
         self._thread = ThreadPoolExecutor(1)
         self._answer: Future[RunningStack] | None = None
-        if own_backend(root) and state_file(root, stack).exists():
+        if is_kept_here(root, stack):
             self.ask()
 
-    def ask(self) -> None:
+    def ask(self) -> Future[RunningStack]:
         """Ask anew, of a stack that was updated."""
         self._answer = self._thread.submit(self._ask)
+        return self._answer
 
     def wait(self) -> None:
         """Return when nothing is asked any more: it goes by the stack's settings, which an update writes."""
@@ -34,10 +35,7 @@ class Outputs:
 
     def get(self) -> RunningStack:
         """Raises StackNotRunningError, EngineError."""
-        if self._answer is None:
-            self.ask()
-        assert self._answer is not None  # noqa: S101 -- for the type checker
-        return self._answer.result()
+        return (self._answer or self.ask()).result()
 
     def _ask(self) -> RunningStack:
         checked(pulumi_command(engine_environment(self._root)))

@@ -12,6 +12,7 @@ __all__ = [
     "PROJECT",
     "checkout",
     "cluster_directory",
+    "is_kept_here",
     "kubeconfig_file",
     "own_backend",
     "read_settings",
@@ -73,6 +74,11 @@ def own_backend(root: Path) -> bool:
     except (EngineError, OSError):  # on a full disk it cannot make its passphrase
         return True
     return backend == f"file://{state_directory(root)}"
+
+
+def is_kept_here(root: Path, name: str) -> bool:
+    """Whether there is such a stack, and its state lies in this checkout."""
+    return own_backend(root) and state_file(root, name).exists()
 
 
 def state_file(root: Path, name: str) -> Path:
