@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from surge.engine import engine_environment, read_pulumi, stack_environment
+from surge.engine import engine_environment, read_pulumi
 
 __all__ = ["RunningStack", "StackNotRunningError", "running_stack"]
 
@@ -63,8 +63,8 @@ class RunningStack:
 
 def running_stack(root: Path, name: str = "local") -> RunningStack:
     """Read the outputs of stack `name`, secrets too. Raises StackNotRunningError."""
-    environment = stack_environment(root, name, engine_environment(root))
-    done = read_pulumi(root, environment, "stack", "output", "--json", "--show-secrets", "-s", name)
+    asked = ("stack", "output", "--json", "--show-secrets", "--stack", name)
+    done = read_pulumi(root, engine_environment(root), *asked)
     if done.returncode != 0:
         said = done.stderr.strip().splitlines()
         raise StackNotRunningError(

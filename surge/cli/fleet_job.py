@@ -77,7 +77,6 @@ class FleetJob:
         if self.count > 1 and not every and self.base_is_current():
             run.state = "current"
             return run
-        self.outputs.wait()
         # What is on a cluster can be read once it is revived.
         compare = every and not dead_processes(self.root, self.settings)
         turn(run, lambda it: work(self._open(it, {"shards": self.count}, compare=compare)), self.interrupts)

@@ -1,6 +1,6 @@
 """What the stack itself tells of itself, asked for while the files of its fleet are read."""
 
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from surge.cli.engine_run import checked
@@ -28,10 +28,6 @@ class Outputs:
         """Ask anew, of a stack that was updated."""
         self._answer = self._thread.submit(self._ask)
         return self._answer
-
-    def wait(self) -> None:
-        """Return when nothing is asked any more: it goes by the stack's settings, which an update writes."""
-        wait([] if self._answer is None else [self._answer])
 
     def get(self) -> RunningStack:
         """Raises StackNotRunningError, EngineError."""

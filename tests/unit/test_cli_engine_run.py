@@ -1,7 +1,5 @@
 """What the engine is asked before an operation begins: as little as possible, for each stack of a fleet."""
 
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from surge.cli.engine_run import EngineCommand, EngineWorkspace
 from surge.cli.fleet_outputs import Outputs
 from surge.cli.interrupts import Interrupts
 from surge.cli.stacks import state_file
-from surge.stack_outputs import StackNotRunningError
+from surge.stack_outputs import StackNotRunningError, running_stack
 
 
 class Engine:
@@ -22,7 +20,8 @@ class Engine:
         self._calls = root / "calls"
         command = root / "bin" / "pulumi"
         command.parent.mkdir()
-        command.write_text(f'#!/bin/sh\necho "$@" >> {self._calls}\necho v3.259.0\n')
+        answers = """case $1 in version) echo v3.259.0 ;; *) echo '{}' ;; esac"""
+        command.write_text(f'#!/bin/sh\necho "$@" >> {self._calls}\n{answers}\n')
         command.chmod(0o755)
         self.environment = {"PATH": str(command.parent)}
 
@@ -75,11 +74,11 @@ def answers(engine, monkeypatch) -> list[str]:
     """What the stack itself is asked, by name; its outputs are their number."""
     asked: list[str] = []
 
-    def running_stack(_root: Path, stack: str) -> int:
+    def answer(_root: Path, stack: str) -> int:
         asked.append(stack)
         return len(asked)
 
-    monkeypatch.setattr(fleet_outputs, "running_stack", running_stack)
+    monkeypatch.setattr(fleet_outputs, "running_stack", answer)
     monkeypatch.setattr(fleet_outputs, "engine_environment", lambda _root: engine.environment)
     return asked
 
@@ -92,25 +91,16 @@ def test_outputs_are_asked_for_once_and_anew_after_an_update(engine, answers):
     assert outputs.get() == 2
 
 
-def test_an_update_begins_when_nothing_is_asked_any_more(engine, monkeypatch):
-    recorded(engine.root, "local")
-    ended = threading.Event()
-
-    def slow(_root: Path, _stack: str) -> None:
-        time.sleep(0.2)
-        ended.set()
-        raise StackNotRunningError
-
-    monkeypatch.setattr(fleet_outputs, "running_stack", slow)
-    monkeypatch.setattr(fleet_outputs, "engine_environment", lambda _root: engine.environment)
-    outputs = Outputs(engine.root, "local")
-    outputs.wait()
-    assert ended.is_set()
-    with pytest.raises(StackNotRunningError):
-        outputs.get()
-
-
 def test_a_stack_that_is_not_there_is_not_asked_before_somebody_wants_to_know(engine, answers):
     outputs = Outputs(engine.root, "local")
     assert answers == []
     assert (outputs.get(), answers) == (1, ["local"])
+
+
+def test_outputs_are_read_and_nothing_is_written(engine, monkeypatch):
+    monkeypatch.setattr("surge.stack_outputs.engine_environment", lambda _root: engine.environment)
+    before = set(engine.root.iterdir())
+    with pytest.raises(StackNotRunningError, match="surge up local"):
+        running_stack(engine.root, "local")
+    assert engine.calls == ["--non-interactive stack output --json --show-secrets --stack local"]
+    assert set(engine.root.iterdir()) - before == {engine.root / "calls"}
