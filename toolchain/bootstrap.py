@@ -22,6 +22,9 @@ from toolchain.running import alone, end_like_ctrl_c, explain, running
 __all__ = ["BootstrapError", "main", "ready_go", "ready_venv", "tools_of_engine"]
 
 
+OLDEST_PYTHON = (3, 11)
+
+
 class BootstrapError(Exception):
     """The checkout cannot be made ready; the text ends with the next command."""
 
@@ -122,6 +125,12 @@ def _step(name: str) -> Iterator[None]:
 
 
 def _ready(*, dev: bool, tools: bool, names: list[str] | None) -> None:
+    if sys.version_info < OLDEST_PYTHON:
+        seen, wanted = (".".join(map(str, version[:2])) for version in (sys.version_info, OLDEST_PYTHON))
+        raise BootstrapError(
+            f"{sys.executable} is Python {seen}; surge needs {wanted} or newer. "
+            f"With another: make PYTHON=/path/to/python{wanted} up"
+        )
     # Tests run the bundled engine whatever else there is.
     complete = not dev and not missing_official(ROOT, os.environ)
     of_engine = tools_of_engine(os.environ.get("SURGE_ENGINE"), complete=complete)

@@ -254,6 +254,19 @@ def test_a_wrong_engine_is_one_error_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_python_that_is_too_old_is_one_error_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (3, 99))
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(bootstrap, "end_like_ctrl_c", lambda: None)
+    assert bootstrap.main([]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {sys.executable} is Python 3.")
+    assert said.endswith("needs 3.99 or newer. With another: make PYTHON=/path/to/python3.99 up\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_missing_go_gives_the_instruction(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "go").unlink()
     monkeypatch.setenv("PATH", str(root))
