@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cost", "metered", "requests_of_administrators"]
+__all__ = ["Cost", "metered", "requests_of_administrators", "until_calm"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
 LOOK_S = 0.25
+CALM_LOOK_S, LONGEST_CALM_S = 30.0, 600.0
+CORES = os.cpu_count() or 1
 DISPATCHED = re.compile(
     r'^apiserver_flowcontrol_dispatched_requests_total\{[^}]*priority_level="exempt"[^}]*\} (\S+)$',
     re.MULTILINE,
@@ -75,6 +77,29 @@ def requests_of_administrators(metrics: str) -> int:
     The engine's plugin is one; controllers, KEDA and the workers are users of their own.
     """
     return sum(int(float(found)) for found in DISPATCHED.findall(metrics))
+
+
+def until_calm(busy_s: Callable[[], float] | None = None, *, look_s: float = CALM_LOOK_S) -> float:
+    """Return, with the seconds it took, once a tenth of the processors is idle and their work falls no more.
+
+    It gives up after LONGEST_CALM_S. busy_s: their seconds of work so far; by default this machine's.
+    """
+    busy_s = busy_s or _busy_s
+    began, last, done = time.monotonic(), 0.0, busy_s()
+    while time.monotonic() - began < LONGEST_CALM_S:
+        time.sleep(look_s)
+        before, done = done, busy_s()
+        work = done - before
+        if work < 0.9 * CORES * look_s and work > 0.9 * last > 0:
+            break
+        last = work
+    return time.monotonic() - began
+
+
+def _busy_s() -> float:
+    fields = Path("/proc/stat").read_text().split()[1:8]
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
+    return (user + nice + system + irq + softirq) / TICKS
 
 
 def _tree(root: int) -> Iterator[tuple[int, tuple[float, float]]]:

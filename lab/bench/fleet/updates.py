@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +18,7 @@ import yaml
 
 from lab.bench import Row
 from lab.bench.fleet import catalogue
-from lab.bench.fleet.meter import Cost, metered, requests_of_administrators
+from lab.bench.fleet.meter import Cost, metered, requests_of_administrators, until_calm
 from lab.checkout import Checkout, scratch_checkout
 from lab.control_plane import TOOLS, write_private
 from surge.engine import create_stack, engine_environment, pulumi_command, saves_at_the_end, stack_environment
@@ -73,20 +74,31 @@ def whole(count: int = catalogue.COUNT) -> Figures:
 def _figures(
     checkout: Checkout, document: Mapping[str, Any], *, up: Callable[[], Cost], noop: Callable[[], Cost]
 ) -> Figures:
-    def after(change: Mapping[str, Any]) -> Cost:
+    def after(change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Cost:
         nonlocal document
-        document = change
+        document = change(document)
         _write(checkout, document)
         return up()
 
+    renewals = [partial(catalogue.renewed, version=version) for version in ("2nd", "3rd", "4th")]
+    running = partial(catalogue.renewed, version="2nd", running=True)
     return {
-        "up_1200": [up()],
-        "noop_1200": [noop()],
-        "one_change": [after(catalogue.renewed(document, version)) for version in ("2nd", "3rd", "4th")],
-        "one_running_change": [after(catalogue.renewed(document, "2nd", running=True))],
-        "one_max_change": [after(catalogue.widened(document))],
-        "one_new_entry": [after(catalogue.extended(document))],
+        "up_1200": [_told("up", up)],
+        "noop_1200": [_told("preview without change", noop, calm=True)],
+        "one_change": [_told("one change", partial(after, change)) for change in renewals],
+        "one_running_change": [_told("one change of a running filter", partial(after, running))],
+        "one_max_change": [_told("one max changed", partial(after, catalogue.widened))],
+        "one_new_entry": [_told("one new entry", partial(after, catalogue.extended))],
     }
+
+
+def _told(title: str, work: Callable[[], Cost], *, calm: bool = False) -> Cost:
+    """calm: only once the cluster has come to rest, which takes it minutes after an update of all filters."""
+    if calm:
+        print(f"fleet: at rest after {until_calm():.0f} s", flush=True)
+    cost = work()
+    print(f"fleet: {title}: {cost}", flush=True)
+    return cost
 
 
 def _rows(name: str, ours: Sequence[Cost], peer: Sequence[Cost]) -> Iterator[Row]:
