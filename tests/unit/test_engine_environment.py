@@ -141,9 +141,14 @@ def test_a_reading_of_the_engine_is_in_a_process_group_of_its_own(tmp_path: Path
 def test_an_interrupt_of_a_reading_leaves_no_engine_behind(tmp_path: Path) -> None:
     noted = tmp_path / "noted"
     environment = pulumi(
-        tmp_path, f"pathlib.Path({str(noted)!r}).symlink_to(str(os.getpid())); time.sleep(60)"
+        tmp_path, f"pathlib.Path({str(noted)!r}).symlink_to(str(os.getpid())); time.sleep(200)"
     )
-    program = f"from surge.engine import *\nfrom pathlib import Path\nread_pulumi(Path('/'), {environment})"
+    program = (
+        "import signal\nfrom pathlib import Path\nfrom surge.engine import *\n"
+        # Whoever starts the tests in the background has them ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        f"read_pulumi(Path('/'), {environment})"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -153,4 +158,5 @@ def test_an_interrupt_of_a_reading_leaves_no_engine_behind(tmp_path: Path) -> No
             assert reading.poll() is None
             time.sleep(0.05)
         reading.send_signal(signal.SIGINT)
+    assert reading.returncode == -signal.SIGINT
     assert started_at(int(str(noted.readlink()))) is None
