@@ -21,7 +21,6 @@ from toolchain.running import alone, end_like_ctrl_c, explain, running
 
 __all__ = ["BootstrapError", "main", "ready_go", "ready_venv", "tools_of_engine"]
 
-
 OLDEST_PYTHON = (3, 11)
 
 

@@ -79,12 +79,17 @@ def requests_of_administrators(metrics: str) -> int:
     return sum(int(float(found)) for found in DISPATCHED.findall(metrics))
 
 
-def until_calm(busy_s: Callable[[], float] | None = None, *, look_s: float = CALM_LOOK_S) -> float:
+def _busy_s() -> float:
+    fields = Path("/proc/stat").read_text().split()[1:8]
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
+    return (user + nice + system + irq + softirq) / TICKS
+
+
+def until_calm(busy_s: Callable[[], float] = _busy_s, *, look_s: float = CALM_LOOK_S) -> float:
     """Return, with the seconds it took, once a tenth of the processors is idle and their work falls no more.
 
     It gives up after LONGEST_CALM_S. busy_s: their seconds of work so far; by default this machine's.
     """
-    busy_s = busy_s or _busy_s
     began, last, done = time.monotonic(), 0.0, busy_s()
     while time.monotonic() - began < LONGEST_CALM_S:
         time.sleep(look_s)
@@ -94,12 +99,6 @@ def until_calm(busy_s: Callable[[], float] | None = None, *, look_s: float = CAL
             break
         last = work
     return time.monotonic() - began
-
-
-def _busy_s() -> float:
-    fields = Path("/proc/stat").read_text().split()[1:8]
-    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields)
-    return (user + nice + system + irq + softirq) / TICKS
 
 
 def _tree(root: int) -> Iterator[tuple[int, tuple[float, float]]]:
