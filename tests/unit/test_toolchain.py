@@ -41,10 +41,13 @@ mkdir -p "$(dirname "$6")" && echo tool > "$6"
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "toolchain/etcd"
-    folder.mkdir(parents=True)
-    (folder / "go.mod").write_text("module m\n\ngo 1.26.8\n")
-    (folder / "go.sum").write_text("")
+    toolchain = tmp_path / "toolchain"
+    for module in MODULES:
+        (toolchain / module.name).mkdir(parents=True)
+        (toolchain / module.name / "go.mod").write_text("module m\n\ngo 1.26.8\n")
+        (toolchain / module.name / "go.sum").touch()
+    (toolchain / "go.work").write_text("go 1.26.8\n\nuse (\n\t./keda\n\t./kwok\n)\n")
+    (toolchain / "go.work.sum").touch()
     (tmp_path / "go").write_text(GO)
     (tmp_path / "go").chmod(0o755)
     monkeypatch.setenv("LOG", str(tmp_path / "log"))
@@ -53,6 +56,20 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_other_flags_give_another_hash(root: Path) -> None:
     assert module_hash(root, ETCD, "1") != module_hash(root, replace(ETCD, ldflags="-X a=b"), "1")
+
+
+@pytest.mark.parametrize(("name", "rebuilt"), [("kwok", ["kwok", "keda"]), ("etcd", ["etcd"])])
+def test_a_new_pin_gives_another_hash_to_all_that_share_it(root: Path, name: str, rebuilt: list[str]) -> None:
+    before = {module.name: module_hash(root, module, "1") for module in MODULES}
+    (root / "toolchain" / name / "go.mod").write_text("module m\n\nrequire go.uber.org/zap v1.99.0\n")
+    changed = [module.name for module in MODULES if module_hash(root, module, "1") != before[module.name]]
+    assert changed == rebuilt
+
+
+def test_the_workspace_is_of_modules_that_are_built() -> None:
+    used = re.findall(r"\./(\S+)$", (ROOT / "toolchain/go.work").read_text(), re.MULTILINE)
+    assert used
+    assert set(used) <= {module.name for module in MODULES}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +203,6 @@ def test_a_go_on_path_older_than_the_modules_want_gives_way_to_the_pinned_one(
 
 
 def test_the_go_that_is_wanted_is_the_newest_that_a_module_asks_for(root: Path) -> None:
-    (root / "toolchain/kwok").mkdir()
     (root / "toolchain/kwok/go.mod").write_text("module k\n\ngo 1.26.10\n\nrequire go.uber.org/zap v1.99.0\n")
     assert wanted_go(root) == (1, 26, 10)
 
