@@ -18,13 +18,14 @@ __all__ = [
     "usual_shards",
 ]
 
-# Names carry two digits; 64 shards of 150 are eight times the fleet we design for (1,200).
+# Names carry two digits; 64 shards of 75 are four times the fleet we design for (1,200).
 MOST_SHARDS = 64
 
 # The engine's file and S3 backends write the whole state twice for every resource that changes: bytes grow
-# with the square of the filters, and k shards divide them by k. See docs/fleet.md for the figures.
+# with the square of the filters, and k shards divide them by k. A change of one filter takes the engine 2 ms
+# for each object of its shard, three a filter. See docs/fleet.md for the figures.
 ONE_STACK = 300
-SHARD = 150
+SHARD = 75
 
 
 def shard_of(name: str, shards: int) -> int:
@@ -35,7 +36,7 @@ def shard_of(name: str, shards: int) -> int:
 
 
 def usual_shards(filters: int) -> int:
-    """Return into how many shards a new fleet goes: 1 for up to 300 filters, then of some 150 at most."""
+    """Return into how many shards a new fleet goes: 1 for up to 300 filters, then of some 75 at most."""
     shards = 1
     if filters > ONE_STACK:
         while shards * SHARD < filters and shards < MOST_SHARDS:

@@ -56,9 +56,9 @@ def test_a_number_that_would_move_more_than_it_must_is_refused(shards):
         shard_of("ghibli", shards)
 
 
-def test_a_small_fleet_is_one_stack_and_a_large_one_has_at_most_150_filters_a_shard_on_average():
+def test_a_small_fleet_is_one_stack_and_a_large_one_has_at_most_75_filters_a_shard_on_average():
     assert [usual_shards(count) for count in (0, 1, ONE_STACK)] == [1, 1, 1]
-    assert [usual_shards(count) for count in (ONE_STACK + 1, 600, 601, 1_200, 1_201)] == [4, 4, 8, 8, 16]
+    assert [usual_shards(count) for count in (ONE_STACK + 1, 600, 601, 1_200, 1_201)] == [8, 8, 16, 16, 32]
     assert usual_shards(10**6) == MOST_SHARDS
     for count in range(ONE_STACK + 1, MOST_SHARDS * SHARD):
         assert count / usual_shards(count) <= SHARD
