@@ -95,7 +95,7 @@ def of(filters: int) -> Catalogue:
 
 
 def test_a_new_fleet_takes_the_settings_number_or_the_usual_one():
-    assert shards_for(NEW, settings(), of(1_200)) == 8
+    assert shards_for(NEW, settings(), of(1_200)) == 16
     assert shards_for(NEW, settings(4), of(10)) == 4
 
 
