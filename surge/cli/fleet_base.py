@@ -14,7 +14,7 @@ __all__ = ["OF_SHARDS", "base_digest", "is_current", "remember"]
 
 # What a filter is alone, and the queues, the metric server and the classes need not know.
 OF_SHARDS = {"image", "model", "gpu", "gpus", "owner", "priority", "target"}
-SOURCES = ("*.py", "*.yaml", "*.mod", "requirements.txt")
+SOURCES = ("*.py", "*.yaml", "*.mod", "*.work", "requirements.txt")
 ELSEWHERE = {"build", "docs", "tests"}
 
 
