@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,10 +32,12 @@ __all__ = [
     "main",
     "module_hash",
     "wanted_go",
+    "workspace",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_GO = Path(".tools/go/go/bin/go")
+WORKSPACE = "toolchain/go.work"
 # In a module's folder: how long its build took.
 SECONDS = "seconds"
 KUBERNETES_VERSION = " ".join(
@@ -113,7 +116,7 @@ def build(root: Path, go: str, names: list[str] | None = None) -> int:
     known = {tool.name for module in MODULES for tool in module.tools}
     if unknown := sorted(set(names or ()) - known):
         raise BuildError(f"no such tool: {', '.join(unknown)}. Tools: {', '.join(sorted(known))}")
-    version = _output([go, "version"], root)
+    version = _output([go, "version"], root, _environment(root))
     _sweep(root)
     built = 0
     for module in MODULES:
@@ -148,7 +151,7 @@ def find_go(root: Path) -> str:
     for go in (shutil.which("go"), str(root / OWN_GO)):
         if go is None or not Path(go).exists():
             continue
-        seen = _output([go, "version"], root)
+        seen = _output([go, "version"], root, _environment(root))
         if _go_version(seen) >= wanted:
             return go
     version = "Go " + ".".join(map(str, wanted))
@@ -168,23 +171,26 @@ def wanted_go(root: Path) -> tuple[int, ...]:
 def module_hash(root: Path, module: Module, go_version: str) -> str:
     """16 hex digits over everything that decides what a module's folder holds."""
     digest = hashlib.sha256()
-    for file in _pins(root / "toolchain", module):
+    for file in _pins(root, module):
         digest.update(file.read_bytes())
     digest.update(repr((module, go_version)).encode())
     return digest.hexdigest()[:16]
 
 
-def _pins(toolchain: Path, module: Module) -> list[Path]:
+def workspace(root: Path) -> list[str]:
+    """The modules that go.work lists: they are built with one version of each dependency."""
+    return re.findall(r"^\t\./(\S+)$", (root / WORKSPACE).read_text(), re.MULTILINE)
+
+
+def _pins(root: Path, module: Module) -> list[Path]:
     """The files that decide its dependencies: in the workspace each member's have a say."""
-    members = _members(toolchain)
-    own = [toolchain / name for name in (members if module.name in members else [module.name])]
-    files = [folder / name for folder in own for name in ("go.mod", "go.sum")]
-    return files + [toolchain / name for name in ("go.work", "go.work.sum") if module.name in members]
-
-
-def _members(toolchain: Path) -> list[str]:
-    """The modules that are built with one version of each dependency, as go.work lists them."""
-    return re.findall(r"^\t\./(\S+)$", (toolchain / "go.work").read_text(), re.MULTILINE)
+    members = workspace(root)
+    shared = module.name in members
+    names = members if shared else [module.name]
+    files = [f"toolchain/{name}/{file}" for name in names for file in ("go.mod", "go.sum")]
+    if shared:
+        files += [WORKSPACE, f"{WORKSPACE}.sum"]
+    return [root / file for file in files]
 
 
 def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
@@ -199,7 +205,8 @@ def _build_module(root: Path, go: str, module: Module, folder: Path) -> None:
             _compile(root, go, module, tool, temporary)
         if module.source:
             source = root / "toolchain" / module.name
-            directory = _output([go, "list", "-m", "-f", "{{.Dir}}", module.source], source)
+            wanted = [go, "list", "-m", "-f", "{{.Dir}}", module.source]
+            directory = _output(wanted, source, _environment(root, module))
             for part in module.copies:
                 _copy_yaml(Path(directory) / module.copies_root / part, made / "config" / part)
         (made / SECONDS).write_text(f"{time.monotonic() - start:.1f}\n")
@@ -214,9 +221,7 @@ def _compile(root: Path, go: str, module: Module, tool: Tool, temporary: Path) -
     command = [go, "build", "-trimpath", "-ldflags", flags, "-o", str(output), tool.package]
     # A compiler that is ended leaves its work behind: here it is swept. It lives for seconds, and need not
     # collect as often as a server: 6 % less CPU for the tools.
-    environment = {"GOGC": "400", **_environment(), "GOTMPDIR": str(temporary / "scratch")}
-    if module.name not in _members(root / "toolchain"):
-        environment["GOWORK"] = "off"
+    environment = {"GOGC": "400", **_environment(root, module), "GOTMPDIR": str(temporary / "scratch")}
     print(f"{tool.name}: building", flush=True)
     start = time.monotonic()
     with tempfile.TemporaryFile() as log:
@@ -295,12 +300,20 @@ def _go_version(text: str) -> tuple[int, ...]:
     return tuple(int(number or 0) for number in found.groups()) if found else (0, 0, 0)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
+def _environment(root: Path, module: Module | None = None) -> dict[str, str]:
+    """The user's, but for what would make another tool of the same pins."""
+    member = module is not None and module.name in workspace(root)
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=readonly",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": str(root / WORKSPACE) if member else "off",
+    }
 
 
-def _output(command: list[str], cwd: Path) -> str:
-    done = subprocess.run(command, cwd=cwd, env=_environment(), capture_output=True, text=True, check=False)
+def _output(command: list[str], cwd: Path, environment: Mapping[str, str]) -> str:
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"`{' '.join(command)}` in {cwd} failed: {done.stderr.strip()[-500:]}")
     return done.stdout.strip()

@@ -22,8 +22,8 @@ __all__ = [
 MOST_SHARDS = 64
 
 # The engine's file and S3 backends write the whole state twice for every resource that changes: bytes grow
-# with the square of the filters, and k shards divide them by k. A change of one filter takes the engine 2 ms
-# for each object of its shard, three a filter. See docs/fleet.md for the figures.
+# with the square of the filters, and k shards divide them by k. A change of one filter takes the engine some
+# 4 ms of CPU for each object of its shard, three a filter. See docs/fleet.md for the figures.
 ONE_STACK = 300
 SHARD = 75
 

@@ -26,13 +26,14 @@ from toolchain.build import (
     find_go,
     module_hash,
     wanted_go,
+    workspace,
 )
 from toolchain.running import alone, explain
 
 ETCD = next(module for module in MODULES if module.name == "etcd")
 GO = """#!/bin/sh
 [ "$1" = version ] && { echo "go version go1.26.8 linux/amd64"; exit; }
-echo "$@" >> "$LOG"
+echo "$@" >> "$LOG"; echo "$GOWORK" >> "$LOG.work"
 [ -n "$BROKEN" ] && { echo "$BROKEN"; exit 1; }
 [ -n "$SLOW" ] && { touch "$GOTMPDIR/work"; sleep 60 & echo $! > "$LOG.pid"; wait; }
 mkdir -p "$(dirname "$6")" && echo tool > "$6"
@@ -67,9 +68,19 @@ def test_a_new_pin_gives_another_hash_to_all_that_share_it(root: Path, name: str
 
 
 def test_the_workspace_is_of_modules_that_are_built() -> None:
-    used = re.findall(r"\./(\S+)$", (ROOT / "toolchain/go.work").read_text(), re.MULTILINE)
-    assert used
-    assert set(used) <= {module.name for module in MODULES}
+    assert workspace(ROOT)
+    assert set(workspace(ROOT)) <= {module.name for module in MODULES}
+
+
+@pytest.mark.parametrize(("tool", "used"), [("etcd", "off"), ("kube-apiserver", "toolchain/go.work")])
+def test_the_users_own_workspace_is_no_part_of_a_build(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tool: str, used: str
+) -> None:
+    (root / "toolchain/go.work").write_text("use (\n\t./kubernetes\n)\n")
+    monkeypatch.setenv("GOWORK", "/home/somebody/go.work")
+    build(root, str(root / "go"), [tool])
+    seen = set((root / "log.work").read_text().split())
+    assert seen == {used if used == "off" else str(root / used)}
 
 
 @pytest.mark.parametrize(
