@@ -62,9 +62,12 @@ class History:
     """
 
     __slots__ = (
+        "_at",
+        "_busy",
         "_first_busy",
+        "_integral",
         "_integrals",
-        "_last_busy",
+        "_level",
         "_levels",
         "_lost",
         "_missed",
@@ -80,8 +83,10 @@ class History:
         self._times = array("d")
         self._integrals = array("d")
         self._levels = array("d")
-        # Of U itself the last is enough, and the first for a window that has no other sample.
-        self._first_busy = self._last_busy = 0.0
+        # The newest sample again, as an append needs it: half the time of reading it out of the arrays.
+        self._at, self._busy, self._integral, self._level = -inf, 0.0, 0.0, 0.0
+        # Of U itself that is enough, and the first for a window that has no other sample.
+        self._first_busy = 0.0
         self._lost = 0.0
         self._missed, self._missed_at = 0.0, -inf
         for sample in samples:
@@ -92,42 +97,42 @@ class History:
 
     @property
     def span_s(self) -> float:
-        return self._times[-1] - self._times[0] if self._times else 0.0
+        return self._at - self._times[0] if self._times else 0.0
 
     @property
     def busy_s(self) -> float:
         """Running integral of the unacked messages since the first sample, in message seconds."""
-        return self._integrals[-1] if self._times else 0.0
+        return self._integral
 
     @property
     def level(self) -> float:
         """U+B of the newest sample, in messages."""
-        return self._levels[-1] - self._lost if self._times else 0.0
+        return self._level - self._lost
 
     def append(self, at: float, unacked: float, ready: float) -> None:
         """Add counts; a sample not newer than the last is ignored.
 
         Raises ValueError when a number is not finite.
         """
-        busy = tidy(unacked)
-        level = busy + tidy(ready)
+        busy = unacked if 0 <= unacked < inf else tidy(unacked)
+        level = busy + (ready if 0 <= ready < inf else tidy(ready))
         if not isfinite(at):
             raise ValueError(f"time {at}: want a finite number")
-        times, integral = self._times, 0.0
+        times = self._times
         if times:
-            passed, before = at - times[-1], self._last_busy
+            passed = at - self._at
             if passed <= 0:
                 return
-            growth = level + self._lost - self._levels[-1]
+            growth = level + self._lost - self._level
             if not -PURGE_SLACK <= growth <= PURGE_SLACK:
-                self._account_for_a_jump(at, growth, most_busy=max(busy, before), passed=passed)
-            integral = self._integrals[-1] + (busy + before) / 2 * passed
+                self._account_for_a_jump(at, growth, most_busy=max(busy, self._busy), passed=passed)
+            self._integral += (busy + self._busy) / 2 * passed
         else:
             self._first_busy = busy
+        self._at, self._busy, self._level = at, busy, level + self._lost
         times.append(at)
-        self._integrals.append(integral)
-        self._levels.append(level + self._lost)
-        self._last_busy = busy
+        self._integrals.append(self._integral)
+        self._levels.append(self._level)
         if len(times) > BLOCK and times[BLOCK - 1] < at - self.horizon_s:
             self._forget(at - self.horizon_s)
 
