@@ -66,10 +66,10 @@ class Parser:
     def __call__(self, body: bytes) -> dict[bytes, Counts]:
         """Return the counts of every queue with all rows; a queue with contradicting rows is left out.
 
-        Unknown lines, other vhosts, the first line (a comment) and a last line without its newline (a
-        truncated number) are skipped.
+        Unknown lines, other vhosts and a last line without its newline (a truncated number) are skipped.
         """
-        families = [family.numbers(body) for family in self._families]
+        lines = b"\n" + body
+        families = [family.numbers(lines) for family in self._families]
         queues = set(families[0]).intersection(*families[1:])
         columns = [map(float, map(numbers.__getitem__, queues)) for numbers in families]
         return dict(zip(queues, map(Counts, *columns), strict=True))
@@ -85,13 +85,13 @@ class _Family:
             re.escape(self._head) + rb'([^"\\\n]++)"\} (-?[0-9]{1,15}+(?:\.[0-9]{1,6})?+)(?=\n)'
         )
 
-    def numbers(self, body: bytes) -> dict[bytes, bytes]:
+    def numbers(self, lines: bytes) -> dict[bytes, bytes]:
         """Return queue -> its number as it was written, of queues with one number only."""
-        begin, last = body.find(self._head), body.rfind(self._head)
+        begin, last = lines.find(self._head), lines.rfind(self._head)
         if begin < 0:
             return {}
-        end = body.find(b"\n", last + 1) + 1 or len(body)
-        rows = self._row.findall(body, begin, end)
+        end = lines.find(b"\n", last + 1) + 1 or len(lines)
+        rows = self._row.findall(lines, begin, end)
         numbers = dict(rows)
         if len(numbers) < len(rows):
             for queue in _contradicting(rows):
