@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from surge.cli.stacks import is_kept_here, own_backend, state_file
+from surge.cli.stacks import state_digest
 from surge.model import Catalogue, Settings
 
 __all__ = ["OF_SHARDS", "base_digest", "is_current", "remember"]
@@ -30,8 +30,9 @@ def base_digest(root: Path, settings: Settings, catalogue: Catalogue, shards: in
 
 def remember(root: Path, stack: str, digest: str) -> None:
     """Note that the stack's state is what `digest` asks for."""
-    if own_backend(root):
-        _note(root, stack).write_text(_line(root, stack, digest))
+    state = state_digest(root, stack)
+    if state is not None:
+        _note(root, stack).write_text(_line(digest, state))
 
 
 def is_current(root: Path, stack: str, digest: str) -> bool:
@@ -40,14 +41,12 @@ def is_current(root: Path, stack: str, digest: str) -> bool:
     A refresh that found something, or any other update, has written another one. False for a state that
     lies elsewhere.
     """
-    note = _note(root, stack)
-    if not note.exists() or not is_kept_here(root, stack):
-        return False
-    return note.read_text() == _line(root, stack, digest)
+    note, state = _note(root, stack), state_digest(root, stack)
+    return state is not None and note.exists() and note.read_text() == _line(digest, state)
 
 
-def _line(root: Path, stack: str, digest: str) -> str:
-    return f"{digest} {sha256(state_file(root, stack).read_bytes()).hexdigest()}\n"
+def _line(digest: str, state: str) -> str:
+    return f"{digest} {state}\n"
 
 
 def _note(root: Path, stack: str) -> Path:

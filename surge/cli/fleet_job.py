@@ -103,7 +103,7 @@ class FleetJob:
             self.state,
             settings=self.settings,
             catalogue=self.catalogue,
-            running=self.outputs.get(),
+            facts=self.outputs.facts(),
             shards=self.count,
         )
 

@@ -1,38 +1,76 @@
 """What the stack itself tells of itself, asked for while the files of its fleet are read."""
 
+import json
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
+from typing import Any, Self
 
 from surge.cli.engine_run import checked
-from surge.cli.stacks import is_kept_here
+from surge.cli.stacks import facts_file, is_kept_here, state_digest
 from surge.engine import engine_environment, pulumi_command
 from surge.stack_outputs import RunningStack, running_stack
 
-__all__ = ["Outputs"]
+__all__ = ["Facts", "Outputs"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What shards are made from: a digest of the kubeconfig, where the saturation server is. No secret."""
+
+    kubeconfig: str
+    saturation: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, running: RunningStack) -> Self:
+        return cls(sha256(running.kubeconfig.encode()).hexdigest(), dict(running.fleet["saturation"]))
 
 
 class Outputs:
     """The engine takes as long to tell them as we for the files: an update of one filter need not wait twice.
 
-    A stack that is not there is asked when somebody wants to know.
+    Of a state that has not changed since, byte for byte, the facts are remembered. A stack that is not there
+    is asked when somebody wants to know.
     """
 
     def __init__(self, root: Path, stack: str) -> None:
         self._root, self._stack = root, stack
-        self._thread = ThreadPoolExecutor(1)
+        self._threads = ThreadPoolExecutor(2)
         self._answer: Future[RunningStack] | None = None
+        self._asked_of: str | None = None
+        self._facts = self._remembered()
         if is_kept_here(root, stack):
-            self.ask()
+            # Every operation asks for the engine's version: half a second, a process of its own.
+            self._threads.submit(lambda: checked(pulumi_command(engine_environment(root))))
+            if self._facts is None:
+                self.ask()
 
     def ask(self) -> Future[RunningStack]:
         """Ask anew, of a stack that was updated."""
-        self._answer = self._thread.submit(self._ask)
+        self._facts, self._asked_of = None, state_digest(self._root, self._stack)
+        self._answer = self._threads.submit(running_stack, self._root, self._stack)
         return self._answer
 
     def get(self) -> RunningStack:
         """Raises StackNotRunningError, EngineError."""
         return (self._answer or self.ask()).result()
 
-    def _ask(self) -> RunningStack:
-        checked(pulumi_command(engine_environment(self._root)))
-        return running_stack(self._root, self._stack)
+    def facts(self) -> Facts:
+        """Raises StackNotRunningError, EngineError."""
+        if self._facts is None:
+            self._facts = Facts.of(self.get())
+            state = state_digest(self._root, self._stack)
+            if state is not None and state == self._asked_of:
+                note = json.dumps({"state": state, **asdict(self._facts)})
+                facts_file(self._root, self._stack).write_text(note)
+        return self._facts
+
+    def _remembered(self) -> Facts | None:
+        try:
+            note = json.loads(facts_file(self._root, self._stack).read_text())
+            same = note.pop("state") == state_digest(self._root, self._stack)
+            return Facts(**note) if same else None
+        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
+            return None  # never written, or not by this version

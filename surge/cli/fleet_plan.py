@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from surge.cli.console import Refusal
+from surge.cli.fleet_outputs import Facts
 from surge.cli.held import Held, held_by, shard_stacks
 from surge.model import Catalogue, Filter, Settings
 from surge.model.worker_sets import service_of
 from surge.policy.shards import home_stack, shard_of, shard_stack, usual_shards
-from surge.stack_outputs import RunningStack
 
 __all__ = ["NOTHING", "FleetState", "Part", "fleet_state", "here", "parts", "refuse_if_sharded", "shards_for"]
 
@@ -124,11 +124,11 @@ def parts(
     *,
     settings: Settings,
     catalogue: Catalogue,
-    running: RunningStack,
+    facts: Facts,
     shards: int,
 ) -> list[Part]:
-    """Return every shard as the catalogue wants it. running: the base stack, which is up to date."""
-    common = [_source(root), running.kubeconfig, settings.model_dump_json(exclude=OF_THE_STACK_ITSELF)]
+    """Return every shard as the catalogue wants it. facts: of the base stack, which is up to date."""
+    common = [_source(root), facts.kubeconfig, settings.model_dump_json(exclude=OF_THE_STACK_ITSELF)]
     found: list[Part] = []
     for index in range(shards):
         filters = [item for item in here(settings, catalogue) if shard_of(service_of(item), shards) == index]
@@ -137,7 +137,7 @@ def parts(
             "base": state.stack,
             "index": index,
             "shards": shards,
-            "saturation": dict(running.fleet["saturation"]),
+            "saturation": dict(facts.saturation),
         }
         wanted = _digests(filters, [*common, json.dumps(told)])
         held = state.shards.get(stack)

@@ -1,6 +1,9 @@
 """What the engine is asked before an operation begins: as little as possible, for each stack of a fleet."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +11,7 @@ from surge.cli import fleet_outputs
 from surge.cli.engine_run import EngineCommand, EngineWorkspace
 from surge.cli.fleet_outputs import Outputs
 from surge.cli.interrupts import Interrupts
-from surge.cli.stacks import state_file
+from surge.cli.stacks import facts_file, state_file
 from surge.stack_outputs import StackNotRunningError, running_stack
 
 
@@ -69,14 +72,20 @@ def test_a_shard_that_is_new_and_a_stack_of_its_own_are_selected(engine):
         assert engine.select(stack, shard=shard) == [f"--non-interactive stack select --stack {stack}"]
 
 
+@dataclass(frozen=True)
+class Answer:
+    kubeconfig: str
+    fleet: Mapping[str, Any] = field(default_factory=lambda: {"saturation": {}})
+
+
 @pytest.fixture
 def answers(engine, monkeypatch) -> list[str]:
-    """What the stack itself is asked, by name; its outputs are their number."""
+    """What the stack itself is asked, by name; each answer is another."""
     asked: list[str] = []
 
-    def answer(_root: Path, stack: str) -> int:
+    def answer(_root: Path, stack: str) -> Answer:
         asked.append(stack)
-        return len(asked)
+        return Answer(f"kubeconfig {len(asked)}")
 
     monkeypatch.setattr(fleet_outputs, "running_stack", answer)
     monkeypatch.setattr(fleet_outputs, "engine_environment", lambda _root: engine.environment)
@@ -86,15 +95,40 @@ def answers(engine, monkeypatch) -> list[str]:
 def test_outputs_are_asked_for_once_and_anew_after_an_update(engine, answers):
     recorded(engine.root, "local")
     outputs = Outputs(engine.root, "local")
-    assert [outputs.get(), outputs.get()] == [1, 1]
+    assert outputs.get() is outputs.get()
     outputs.ask()
-    assert outputs.get() == 2
+    assert (outputs.get().kubeconfig, answers) == ("kubeconfig 2", ["local"] * 2)
 
 
 def test_a_stack_that_is_not_there_is_not_asked_before_somebody_wants_to_know(engine, answers):
     outputs = Outputs(engine.root, "local")
     assert answers == []
-    assert (outputs.get(), answers) == (1, ["local"])
+    assert (outputs.get().kubeconfig, answers) == ("kubeconfig 1", ["local"])
+
+
+def test_facts_are_remembered_for_as_long_as_the_state_is_the_same(engine, answers):
+    recorded(engine.root, "local")
+    facts = Outputs(engine.root, "local").facts()
+    assert "kubeconfig 1" not in facts_file(engine.root, "local").read_text()
+    assert (Outputs(engine.root, "local").facts(), answers) == (facts, ["local"])
+    state_file(engine.root, "local").write_text("another")
+    assert Outputs(engine.root, "local").facts() != facts
+    assert len(answers) == 2
+
+
+def test_facts_of_a_state_that_changed_meanwhile_are_not_remembered(engine, answers):
+    recorded(engine.root, "local")
+    outputs = Outputs(engine.root, "local")
+    state_file(engine.root, "local").write_text("another")
+    assert outputs.facts()
+    assert not facts_file(engine.root, "local").exists()
+
+
+@pytest.mark.parametrize("note", ["", "[]", "{}", '{"state": 1, "kubeconfig": "a"}', '{"kubeconfig": "a"}'])
+def test_a_note_that_is_none_is_asked_for_anew(engine, answers, note):
+    recorded(engine.root, "local")
+    facts_file(engine.root, "local").write_text(note)
+    assert (Outputs(engine.root, "local").facts().saturation, answers) == ({}, ["local"])
 
 
 def test_outputs_are_read_and_nothing_is_written(engine, monkeypatch):

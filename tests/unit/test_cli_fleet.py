@@ -16,7 +16,7 @@ from surge.cli.console import Refusal, errors
 from surge.cli.display import Display
 from surge.cli.fleet_display import Board, run_rows
 from surge.cli.fleet_job import FleetJob
-from surge.cli.fleet_outputs import Outputs
+from surge.cli.fleet_outputs import Facts, Outputs
 from surge.cli.fleet_plan import FleetState, Part, fleet_state, parts, refuse_if_sharded, shards_for
 from surge.cli.fleet_runs import Run, run_all
 from surge.cli.held import SERVICE, Held
@@ -188,7 +188,7 @@ RUNNING = RunningStack(
 
 
 def plan(state: FleetState, catalogue: Catalogue, running: RunningStack = RUNNING) -> dict[str, Part]:
-    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=running, shards=4)
+    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, facts=Facts.of(running), shards=4)
     return {part.stack: part for part in found}
 
 
@@ -199,7 +199,7 @@ def planned(state: FleetState, catalogue: Catalogue, running: RunningStack = RUN
 def recorded(catalogue: Catalogue) -> FleetState:
     """The fleet after an update with this catalogue."""
     state = sharded(4, [item.name for item in catalogue.filters])
-    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, running=RUNNING, shards=4)
+    found = parts(ROOT, state, settings=settings(), catalogue=catalogue, facts=Facts.of(RUNNING), shards=4)
     shards = {
         part.stack: held(
             part.stack,
@@ -337,7 +337,7 @@ def test_settings_that_no_service_reads_run_no_shard_and_others_all(catalogue):
             recorded(catalogue),
             settings=settings().model_copy(update=changed),
             catalogue=catalogue,
-            running=RUNNING,
+            facts=Facts.of(RUNNING),
             shards=4,
         )
         return {part.to_do for part in found}

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def root(tmp_path, monkeypatch) -> Path:
     """A checkout with one source file and a state."""
     monkeypatch.delenv("PULUMI_BACKEND_URL", raising=False)
-    monkeypatch.setattr("surge.cli.fleet_base.own_backend", lambda _root: True)
+    monkeypatch.setattr("surge.cli.stacks.own_backend", lambda _root: True)
     (tmp_path / "components").mkdir()
     (tmp_path / "components" / "stack.py").write_text("one")
     state_file(tmp_path, "local").parent.mkdir(parents=True)

@@ -226,7 +226,7 @@ def state_of(root, stack):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{ damaged")
     (kept / "history" / "surge" / stack).mkdir(parents=True)
-    for name in (f"Pulumi.{stack}.yaml", f"kubeconfig-{stack}", f"current-{stack}"):
+    for name in (f"Pulumi.{stack}.yaml", f"kubeconfig-{stack}", f"current-{stack}", f"facts-{stack}.json"):
         (root / ".surge" / name).touch()
     return path
 
@@ -237,7 +237,7 @@ def test_a_damaged_state_is_forgotten_without_touching_another_stack(tmp_path):
     assert not local.exists()
     assert burst.exists()
     assert {path for path in tmp_path.rglob("*") if "burst-1" not in path.name and path.is_file()} == set()
-    assert len(list((tmp_path / ".surge").glob("*burst-1*"))) == 3
+    assert len(list((tmp_path / ".surge").glob("*burst-1*"))) == 4
     assert not remove_empty(tmp_path)
     forget(tmp_path, "burst-1")
     assert remove_empty(tmp_path)
