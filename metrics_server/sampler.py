@@ -86,12 +86,13 @@ class Sampler:
         self.config = config
         self.clock = clock
         self.snapshot = Snapshot()
+        self._rows: dict[str, Row] = {}  # of the snapshot
         self.specs: dict[bytes, FilterSpec] = {}
         self.histories: dict[str, History] = {}
         self.service_times = ServiceTimes(config.windows_s[-1])
         self._acknowledged_due = 0.0
         self._known = frozenset[str]()
-        self._sets: list[FilterSpec] = []
+        self._sets: dict[str, FilterSpec] = {}
         self._timeout_s = max(LEAST_TIMEOUT_S, config.sample_s)
         self._ways = [[NodeState(source) for source in way] for way in sources(config)]
         self.nodes = self._ways[0]
@@ -131,20 +132,21 @@ class Sampler:
             history.service_s = specs[name].service_s
         # Of a set it is its members'.
         self.service_times.use({name: spec for name, spec in specs.items() if not spec.members})
-        self._sets = [spec for spec in specs.values() if spec.members]
+        self._sets = {name: spec for name, spec in specs.items() if spec.members}
         self._known = frozenset(specs)
-        self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
+        self._publish({name: row for name, row in self._rows.items() if name in same})
 
     def fold(self, node: NodeState, counts: Mapping[bytes, Counts], *, started: float, unix: float) -> None:
         """Take one answer of `node` into histories and snapshot."""
-        rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
+        rows, only = self._rows.copy(), len(self.nodes) == 1
         if not only:
             node.take(counts, started)
-        bells = {name: row.bell for name, row in rows.items() if isinstance(row, SetRow)}
+        bells = {row.spec.name: row.bell for row in map(rows.get, self._sets) if isinstance(row, SetRow)}
         learnt = self.service_times.learnt
         just_back = started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]
         read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
         with self._histories_lock:
+            histories = self.histories
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
                 held = bells if spec.members else rows
@@ -153,12 +155,12 @@ class Sampler:
                     if row is not None and (only or row.node == read.node):
                         del held[name]
                 elif only or self._believed(node, queue):
-                    history = self.histories.get(name)
+                    history = histories.get(name)
                     if history is None:
                         history = self._history(spec)
                     history.append(started, seen.unacked, seen.ready)
                     held[name] = Row(spec, seen, history, read)
-        for spec in self._sets:
+        for spec in self._sets.values():
             self._add_up(spec, rows, bells.get(spec.name))
         self._publish(rows, started)
 
@@ -229,6 +231,7 @@ class Sampler:
         return newest(candidates) == node.url
 
     def _publish(self, rows: dict[str, Row], last_read: float | None = None) -> None:
+        self._rows = rows
         self.snapshot = Snapshot(
             known=self._known,
             rows=MappingProxyType(rows),
