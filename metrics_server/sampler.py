@@ -86,7 +86,6 @@ class Sampler:
         self.config = config
         self.clock = clock
         self.snapshot = Snapshot()
-        self._rows: dict[str, Row] = {}  # of the snapshot
         self.specs: dict[bytes, FilterSpec] = {}
         self.histories: dict[str, History] = {}
         self.service_times = ServiceTimes(config.windows_s[-1])
@@ -134,19 +133,18 @@ class Sampler:
         self.service_times.use({name: spec for name, spec in specs.items() if not spec.members})
         self._sets = {name: spec for name, spec in specs.items() if spec.members}
         self._known = frozenset(specs)
-        self._publish({name: row for name, row in self._rows.items() if name in same})
+        self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
 
     def fold(self, node: NodeState, counts: Mapping[bytes, Counts], *, started: float, unix: float) -> None:
         """Take one answer of `node` into histories and snapshot."""
-        rows, only = self._rows.copy(), len(self.nodes) == 1
+        rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
         if not only:
             node.take(counts, started)
-        bells = {row.spec.name: row.bell for row in map(rows.get, self._sets) if isinstance(row, SetRow)}
+        bells = {name: row.bell for name in self._sets if isinstance(row := rows.get(name), SetRow)}
         learnt = self.service_times.learnt
         just_back = started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]
         read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
         with self._histories_lock:
-            histories = self.histories
             for queue, spec in self.specs.items():
                 name, seen = spec.name, counts.get(queue)
                 held = bells if spec.members else rows
@@ -155,7 +153,7 @@ class Sampler:
                     if row is not None and (only or row.node == read.node):
                         del held[name]
                 elif only or self._believed(node, queue):
-                    history = histories.get(name)
+                    history = self.histories.get(name)
                     if history is None:
                         history = self._history(spec)
                     history.append(started, seen.unacked, seen.ready)
@@ -231,7 +229,6 @@ class Sampler:
         return newest(candidates) == node.url
 
     def _publish(self, rows: dict[str, Row], last_read: float | None = None) -> None:
-        self._rows = rows
         self.snapshot = Snapshot(
             known=self._known,
             rows=MappingProxyType(rows),

@@ -61,7 +61,8 @@ class Parser:
     """
 
     def __init__(self, vhost: str, *, beats: bool = False) -> None:
-        self._families = [_Family(kind, vhost) for kind in (*KINDS, BEAT)[: None if beats else len(KINDS)]]
+        kinds = (*KINDS, BEAT) if beats else KINDS
+        self._families = [_Family(kind, vhost) for kind in kinds]
 
     def __call__(self, body: bytes) -> dict[bytes, Counts]:
         """Return the counts of every queue with all rows; a queue with contradicting rows is left out.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-from surge.cli.stacks import state_digest
+from surge.cli.notes import CURRENT, note, noted, state_digest
 from surge.model import Catalogue, Settings
 
 __all__ = ["OF_SHARDS", "base_digest", "is_current", "remember"]
@@ -30,27 +30,15 @@ def base_digest(root: Path, settings: Settings, catalogue: Catalogue, shards: in
 
 def remember(root: Path, stack: str, digest: str) -> None:
     """Note that the stack's state is what `digest` asks for."""
-    state = state_digest(root, stack)
-    if state is not None:
-        _note(root, stack).write_text(_line(digest, state))
+    note(root, stack, CURRENT, digest, state=state_digest(root, stack))
 
 
 def is_current(root: Path, stack: str, digest: str) -> bool:
     """Whether `remember` was called with this digest, and the state is byte for byte what it was then.
 
-    A refresh that found something, or any other update, has written another one. False for a state that
-    lies elsewhere.
+    False for a state that lies elsewhere.
     """
-    note, state = _note(root, stack), state_digest(root, stack)
-    return state is not None and note.exists() and note.read_text() == _line(digest, state)
-
-
-def _line(digest: str, state: str) -> str:
-    return f"{digest} {state}\n"
-
-
-def _note(root: Path, stack: str) -> Path:
-    return root / ".surge" / f"current-{stack}"
+    return noted(root, stack, CURRENT) == digest
 
 
 def _sources(root: Path, catalogue: Path) -> Iterator[Path]:

@@ -1,6 +1,5 @@
 """What the stack itself tells of itself, asked for while the files of its fleet are read."""
 
-import json
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from surge.cli.engine_run import checked
-from surge.cli.stacks import facts_file, is_kept_here, state_digest
+from surge.cli.notes import FACTS, note, noted, state_digest
+from surge.cli.stacks import is_kept_here
 from surge.engine import engine_environment, pulumi_command
 from surge.stack_outputs import RunningStack, running_stack
 
@@ -40,7 +40,7 @@ class Outputs:
         self._threads = ThreadPoolExecutor(2)
         self._answer: Future[RunningStack] | None = None
         self._asked_of: str | None = None
-        self._facts = self._remembered()
+        self._facts = _facts(noted(root, stack, FACTS))
         if is_kept_here(root, stack):
             # Every operation asks for the engine's version: half a second, a process of its own.
             self._threads.submit(lambda: checked(pulumi_command(engine_environment(root))))
@@ -62,15 +62,13 @@ class Outputs:
         if self._facts is None:
             self._facts = Facts.of(self.get())
             state = state_digest(self._root, self._stack)
-            if state is not None and state == self._asked_of:
-                note = json.dumps({"state": state, **asdict(self._facts)})
-                facts_file(self._root, self._stack).write_text(note)
+            if state == self._asked_of:
+                note(self._root, self._stack, FACTS, asdict(self._facts), state=state)
         return self._facts
 
-    def _remembered(self) -> Facts | None:
-        try:
-            note = json.loads(facts_file(self._root, self._stack).read_text())
-            same = note.pop("state") == state_digest(self._root, self._stack)
-            return Facts(**note) if same else None
-        except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
-            return None  # never written, or not by this version
+
+def _facts(content: Any) -> Facts | None:
+    try:
+        return Facts(**content)
+    except TypeError:
+        return None  # nothing, or what another version noted

@@ -1,6 +1,5 @@
 """Which stacks there are, what they are set to, and where their state lies."""
 
-from hashlib import sha256
 from pathlib import Path
 
 from surge.cli.console import Refusal
@@ -13,14 +12,12 @@ __all__ = [
     "PROJECT",
     "checkout",
     "cluster_directory",
-    "facts_file",
     "is_kept_here",
     "kubeconfig_file",
     "own_backend",
     "read_settings",
     "require_stack",
     "stack_names",
-    "state_digest",
     "state_directory",
     "state_file",
 ]
@@ -88,21 +85,9 @@ def state_file(root: Path, name: str) -> Path:
     return state_directory(root) / ".pulumi" / "stacks" / PROJECT / f"{name}.json"
 
 
-def state_digest(root: Path, name: str) -> str | None:
-    """Return a digest of a stack's state, byte for byte; None for one that lies elsewhere, or nowhere."""
-    if not is_kept_here(root, name):
-        return None
-    return sha256(state_file(root, name).read_bytes()).hexdigest()
-
-
 def kubeconfig_file(root: Path, name: str) -> Path:
     """Of the administrator, mode 0600, while the stack is up."""
     return root / ".surge" / f"kubeconfig-{name}"
-
-
-def facts_file(root: Path, name: str) -> Path:
-    """What a stack told its shards, and of which state it was."""
-    return root / ".surge" / f"facts-{name}.json"
 
 
 def cluster_directory(root: Path, cluster: str) -> Path:

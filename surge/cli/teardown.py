@@ -7,7 +7,8 @@ from pathlib import Path
 from providers.surge.folders import OWNER
 from providers.surge.supervisor import Supervisor
 from surge.cli.host_processes import HostProcess, listeners, marked, stop
-from surge.cli.stacks import PROJECT, cluster_directory, facts_file, kubeconfig_file, state_directory
+from surge.cli.notes import note_files
+from surge.cli.stacks import PROJECT, cluster_directory, kubeconfig_file, state_directory
 from surge.policy.ports import Ports
 
 __all__ = ["forget", "leftovers", "remove_empty", "sweep"]
@@ -41,8 +42,7 @@ def forget(root: Path, stack: str) -> list[str]:
     """
     place, kept = root / ".surge", state_directory(root) / ".pulumi"
     done: list[str] = []
-    noted = place / f"current-{stack}", facts_file(root, stack)
-    for own in (kubeconfig_file(root, stack), place / f"Pulumi.{stack}.yaml", *noted):
+    for own in (kubeconfig_file(root, stack), place / f"Pulumi.{stack}.yaml", *note_files(root, stack)):
         own.unlink(missing_ok=True)
     for path in sorted((kept / "stacks" / PROJECT).glob(f"{stack}.json*")):
         path.unlink()

@@ -11,7 +11,8 @@ from surge.cli import fleet_outputs
 from surge.cli.engine_run import EngineCommand, EngineWorkspace
 from surge.cli.fleet_outputs import Outputs
 from surge.cli.interrupts import Interrupts
-from surge.cli.stacks import facts_file, state_file
+from surge.cli.notes import FACTS, note, state_digest
+from surge.cli.stacks import state_file
 from surge.stack_outputs import StackNotRunningError, running_stack
 
 
@@ -106,10 +107,14 @@ def test_a_stack_that_is_not_there_is_not_asked_before_somebody_wants_to_know(en
     assert (outputs.get().kubeconfig, answers) == ("kubeconfig 1", ["local"])
 
 
+def facts_file(engine: Engine) -> Path:
+    return engine.root / ".surge" / "facts-local"
+
+
 def test_facts_are_remembered_for_as_long_as_the_state_is_the_same(engine, answers):
     recorded(engine.root, "local")
     facts = Outputs(engine.root, "local").facts()
-    assert "kubeconfig 1" not in facts_file(engine.root, "local").read_text()
+    assert "kubeconfig 1" not in facts_file(engine).read_text()
     assert (Outputs(engine.root, "local").facts(), answers) == (facts, ["local"])
     state_file(engine.root, "local").write_text("another")
     assert Outputs(engine.root, "local").facts() != facts
@@ -121,13 +126,23 @@ def test_facts_of_a_state_that_changed_meanwhile_are_not_remembered(engine, answ
     outputs = Outputs(engine.root, "local")
     state_file(engine.root, "local").write_text("another")
     assert outputs.facts()
-    assert not facts_file(engine.root, "local").exists()
+    assert not facts_file(engine).exists()
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{}", '{"state": 1, "kubeconfig": "a"}', '{"kubeconfig": "a"}'])
-def test_a_note_that_is_none_is_asked_for_anew(engine, answers, note):
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "[]", "{}", '["another", {}]', '{"state": 1, "kubeconfig": "a"}', '{"kubeconfig": "a"}'],
+)
+def test_a_note_that_is_none_is_asked_for_anew(engine, answers, text):
     recorded(engine.root, "local")
-    facts_file(engine.root, "local").write_text(note)
+    facts_file(engine).write_text(text)
+    assert (Outputs(engine.root, "local").facts().saturation, answers) == ({}, ["local"])
+
+
+@pytest.mark.parametrize("content", [{"kubeconfig": "a"}, {"another": 1}, [], 1, None])
+def test_what_another_version_noted_is_asked_for_anew(engine, answers, content):
+    recorded(engine.root, "local")
+    note(engine.root, "local", FACTS, content, state=state_digest(engine.root, "local"))
     assert (Outputs(engine.root, "local").facts().saturation, answers) == ({}, ["local"])
 
 

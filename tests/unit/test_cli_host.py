@@ -226,7 +226,7 @@ def state_of(root, stack):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("{ damaged")
     (kept / "history" / "surge" / stack).mkdir(parents=True)
-    for name in (f"Pulumi.{stack}.yaml", f"kubeconfig-{stack}", f"current-{stack}", f"facts-{stack}.json"):
+    for name in (f"Pulumi.{stack}.yaml", f"kubeconfig-{stack}", f"current-{stack}", f"facts-{stack}"):
         (root / ".surge" / name).touch()
     return path
 
