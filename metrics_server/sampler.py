@@ -9,11 +9,9 @@ queue emits nothing, so an unchanged row is no proof of a frozen one.
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from math import inf
-from threading import Lock
-from types import MappingProxyType
 from typing import NamedTuple
 
 import aiohttp
@@ -21,11 +19,11 @@ import structlog
 
 from metrics_server.config import Config, ConfigError, FilterSpec
 from metrics_server.service_times import ServiceTimes
-from metrics_server.snapshot import Read, Row, SetRow, Snapshot
-from metrics_server.sources import Counts, ReadError, Source, newest, sources
+from metrics_server.snapshot import Read, Row, Rows, SetRow, Snapshot
+from metrics_server.sources import Counts, ReadError, Source, Table, newest, sources
 from metrics_server.watch import Watch
 from surge.policy.demand import Demand, demand
-from surge.policy.history import RETURN_SHARE, History, Sample, Window
+from surge.policy.history import RETURN_SHARE, Histories, Sample, Window
 from surge.policy.pooling import Part, Pooled, pooled
 
 __all__ = ["NodeState", "Sampler"]
@@ -42,20 +40,20 @@ ACKNOWLEDGED_SHARE = 1 / 30
 class _Answer(NamedTuple):
     """started, unix: monotonic and wall seconds when the read began."""
 
-    counts: Mapping[bytes, Counts]
+    table: Table
     started: float
     unix: float
 
 
 class NodeState:
-    """One address of the broker: its last rows, when each last changed, and the account for /metrics.
+    """One address of the broker: its last answer, when each row last changed, the account for /metrics.
 
     back_at: when it answered again after it had not.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.rows: Mapping[bytes, Counts] = {}
+        self.table = Table()
         self.changed: dict[bytes, float] = {}
         self.reachable: bool | None = None
         self.back_at = -inf
@@ -66,14 +64,14 @@ class NodeState:
     def url(self) -> str:
         return self.source.url
 
-    def take(self, rows: Mapping[bytes, Counts], started: float) -> None:
-        """Remember `rows`; a row seen for the first time counts as changed before everything."""
-        old, changed = self.rows, self.changed
+    def take(self, table: Table, started: float) -> None:
+        """Remember an answer; a row seen for the first time counts as changed before everything."""
+        changed, old = self.changed, dict(zip(self.table.queues, self.table.rows(), strict=True))
         self.changed = {
-            queue: changed.get(queue, 0.0) if old.get(queue, counts) == counts else started
-            for queue, counts in rows.items()
+            queue: changed.get(queue, 0.0) if old.get(queue, numbers) == numbers else started
+            for queue, numbers in zip(table.queues, table.rows(), strict=True)
         }
-        self.rows = rows
+        self.table = table
 
 
 class Sampler:
@@ -85,11 +83,13 @@ class Sampler:
     def __init__(self, config: Config, clock: Callable[[], float] = time.monotonic) -> None:
         self.config = config
         self.clock = clock
-        self.snapshot = Snapshot()
-        self.specs: dict[bytes, FilterSpec] = {}
-        self.histories: dict[str, History] = {}
+        self.snapshot = Snapshot(frozenset(), Rows({}, {}, self._mix))
+        self.specs: dict[str, FilterSpec] = {}
+        self.histories = Histories(config.windows_s[-1], {})
         self.service_times = ServiceTimes(config.windows_s[-1])
         self._acknowledged_due = 0.0
+        # In the order of the histories' slots.
+        self._queue_of: dict[str, bytes] = {}
         self._known = frozenset[str]()
         self._sets: dict[str, FilterSpec] = {}
         self._timeout_s = max(LEAST_TIMEOUT_S, config.sample_s)
@@ -97,8 +97,6 @@ class Sampler:
         self.nodes = self._ways[0]
         self._trust = _trust(config)
         self.watch = Watch(config, self._trust, self._queues, self._served_consumers) if config.amqp else None
-        # Rows are asked for their demand by the event loop and by the thread that serves /metrics.
-        self._histories_lock = Lock()
 
     async def run(self) -> None:
         """Sample until cancelled, in the best way that answers; with several ways, look again at times."""
@@ -123,63 +121,62 @@ class Sampler:
 
     def use(self, specs: dict[str, FilterSpec]) -> None:
         """Follow these filters from now on. Kept ones keep their history, removed ones vanish."""
-        old = {spec.name: spec for spec in self.specs.values()}
+        old = self.specs
         same = {name for name, spec in specs.items() if name in old and old[name].queue == spec.queue}
-        self.specs = {spec.queue.encode(): spec for spec in specs.values()}
-        self.histories = {name: self.histories[name] for name in same if name in self.histories}
-        for name, history in self.histories.items():
-            history.service_s = specs[name].service_s
+        self.specs = specs
+        self._queue_of = {name: spec.queue.encode() for name, spec in specs.items()}
+        self._remember(kept=same)
         # Of a set it is its members'.
         self.service_times.use({name: spec for name, spec in specs.items() if not spec.members})
         self._sets = {name: spec for name, spec in specs.items() if spec.members}
         self._known = frozenset(specs)
-        self._publish({name: row for name, row in self.snapshot.rows.items() if name in same})
+        self._publish({name: read for name, read in self.snapshot.rows.reads.items() if name in same})
 
-    def fold(self, node: NodeState, counts: Mapping[bytes, Counts], *, started: float, unix: float) -> None:
+    def _remember(self, kept: Collection[str]) -> None:
+        """Keep histories of the present filters; those of `kept` go on."""
+        service_s = {name: spec.service_s for name, spec in self.specs.items()}
+        self.histories = self.histories.following(service_s, kept)
+
+    def fold(self, node: NodeState, table: Table, *, started: float, unix: float) -> None:
         """Take one answer of `node` into histories and snapshot."""
-        rows, only = dict(self.snapshot.rows), len(self.nodes) == 1
-        if not only:
-            node.take(counts, started)
-        bells = {name: row.bell for name in self._sets if isinstance(row := rows.get(name), SetRow)}
-        learnt = self.service_times.learnt
-        just_back = started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]
-        read = Read(started, unix, node.url, node.source.name, self._demand, learnt)
-        with self._histories_lock:
-            for queue, spec in self.specs.items():
-                name, seen = spec.name, counts.get(queue)
-                held = bells if spec.members else rows
-                if seen is None or (just_back and self._still_returning(name, seen)):
-                    row = held.get(name)
-                    if row is not None and (only or row.node == read.node):
-                        del held[name]
-                elif only or self._believed(node, queue):
-                    history = self.histories.get(name)
-                    if history is None:
-                        history = self._history(spec)
-                    history.append(started, seen.unacked, seen.ready)
-                    held[name] = Row(spec, seen, history, read)
-        for spec in self._sets.values():
-            self._add_up(spec, rows, bells.get(spec.name))
-        self._publish(rows, started)
+        learnt, histories = self.service_times.learnt, self.histories
+        read = Read(
+            started, unix, node.url, node.source.name, self._demand, learnt, self.specs, table, histories
+        )
+        places, reads = self._places(node, table, started), dict(self.snapshot.rows.reads)
+        for name in [name for name, place in places.items() if place is None]:
+            if name in reads and (len(self.nodes) == 1 or reads[name].node == read.node):
+                del reads[name]
+        if len(self.nodes) > 1:
+            node.take(table, started)
+            places |= dict.fromkeys(self._disbelieved(node))
+        found = {slot: place for slot, place in enumerate(places.values()) if place is not None}
+        unacked, ready = ([column[at] for at in found.values()] for column in (table.unacked, table.ready))
+        histories.append(started, [*found], unacked, ready)
+        self._publish(reads | {name: read for name, at in places.items() if at is not None}, started)
+
+    def _places(self, node: NodeState, table: Table, started: float) -> dict[str, int | None]:
+        """Return where in an answer each filter's counts are; None where they are not, or not yet true."""
+        places = dict(zip(self._queue_of, map(table.places.get, self._queue_of.values()), strict=True))
+        if started - node.back_at <= RETURN_SHARE * self.config.windows_s[-1]:
+            for name, place in places.items():
+                if place is not None and self._still_returning(name, table.at(place)):
+                    places[name] = None
+        return places
+
+    def _disbelieved(self, node: NodeState) -> list[str]:
+        """Return the filters of which another node tells, too, and tells what is newer."""
+        others = [each for each in self.nodes if each is not node and each.reachable]
+        twice = {queue for each in others for queue in node.table.places.keys() & each.table.places.keys()}
+        return [
+            name
+            for name, queue in self._queue_of.items()
+            if queue in twice and not self._believed(node, queue)
+        ]
 
     def _still_returning(self, name: str, seen: Counts) -> bool:
         """A broker that has just started shows queues empty whose messages it has not read yet."""
-        if any(seen[:3]):
-            return False
-        history = self.histories.get(name)
-        return history is not None and history.level > 0
-
-    def _add_up(self, spec: FilterSpec, rows: dict[str, Row], bell: Row | None) -> None:
-        """Without the numbers of one member a set has none: it would be staffed for the others alone."""
-        parts = tuple(rows[name] for name in spec.members if name in rows)
-        if bell is None or len(parts) < len(spec.members):
-            rows.pop(spec.name, None)
-        else:
-            rows[spec.name] = SetRow.of(bell, parts, self._mix)
-
-    def _history(self, spec: FilterSpec) -> History:
-        history = self.histories[spec.name] = History(self.config.windows_s[-1], spec.service_s)
-        return history
+        return not any(seen[:3]) and self.histories.level(name) > 0
 
     def _queues(self) -> dict[str, str]:
         return {spec.name: spec.queue for spec in self.specs.values()}
@@ -198,8 +195,7 @@ class Sampler:
         """Return the windows behind the demand of `row`, also when newer samples have come."""
         if isinstance(row, SetRow):
             return row.pooled.windows
-        with self._histories_lock:
-            return row.history.windows(self.config.windows_s, row.started)
+        return row.read.histories.windows(row.spec.name, self.config.windows_s, row.started)
 
     def _mix(self, row: SetRow) -> Pooled:
         parts = [Part(self.windows(part), *part.service, part.counts.ready) for part in row.parts]
@@ -222,16 +218,16 @@ class Sampler:
 
     def _believed(self, node: NodeState, queue: bytes) -> bool:
         candidates = {
-            each.url: (each.changed[queue], each.rows[queue])
+            each.url: (each.changed[queue], each.table[queue])
             for each in self.nodes
-            if queue in each.rows and (each is node or each.reachable)
+            if queue in each.table.places and (each is node or each.reachable)
         }
         return newest(candidates) == node.url
 
-    def _publish(self, rows: dict[str, Row], last_read: float | None = None) -> None:
+    def _publish(self, reads: dict[str, Read], last_read: float | None = None) -> None:
         self.snapshot = Snapshot(
             known=self._known,
-            rows=MappingProxyType(rows),
+            rows=Rows(reads, self._sets, self._mix),
             serial=self.snapshot.serial + 1,
             last_read=self.snapshot.last_read if last_read is None else last_read,
         )
@@ -244,11 +240,12 @@ class Sampler:
                 continue
             if way is not self.nodes:
                 # Counts of one source are older than those of another: a window over both is no window.
-                self.nodes, self.histories = way, {}
+                self.nodes = way
+                self._remember(kept=())
                 log.info("source chosen", source=way[0].source.name)
             for node, answer in zip(way, answers, strict=True):
                 if answer is not None:
-                    self.fold(node, answer.counts, started=answer.started, unix=answer.unix)
+                    self.fold(node, answer.table, started=answer.started, unix=answer.unix)
             return
 
     async def _follow(self, node: NodeState, session: aiohttp.ClientSession) -> None:
@@ -256,7 +253,7 @@ class Sampler:
         while True:
             answer = await self._ask(node, session)
             if answer is not None:
-                self.fold(node, answer.counts, started=answer.started, unix=answer.unix)
+                self.fold(node, answer.table, started=answer.started, unix=answer.unix)
             # Late samples are skipped, never caught up in a burst.
             due = max(due + self.config.sample_s, self.clock())
             await asyncio.sleep(due - self.clock())
@@ -278,13 +275,12 @@ class Sampler:
             return
         counters = {node.url: each for node, each in zip(nodes, answers, strict=True) if each is not None}
         if len(counters) == len(nodes):
-            busy_s = {name: history.busy_s for name, history in self.histories.items()}
-            self.service_times.fold(self.clock(), counters, busy_s)
+            self.service_times.fold(self.clock(), counters, self.histories.busy_s())
 
     async def _ask(self, node: NodeState, session: aiohttp.ClientSession) -> _Answer | None:
         started, unix = self.clock(), time.time()
         try:
-            counts = await node.source.read(session, self._timeout_s)
+            table = await node.source.read(session, self._timeout_s)
         except ReadError as error:
             node.reads[error.reason] = node.reads.get(error.reason, 0) + 1
             self._reach(node, reachable=False, why=str(error))
@@ -293,7 +289,7 @@ class Sampler:
             node.read_s = self.clock() - started
         node.reads["ok"] += 1
         self._reach(node, reachable=True, why="")
-        return _Answer(counts, started, unix)
+        return _Answer(table, started, unix)
 
     def _reach(self, node: NodeState, *, reachable: bool, why: str) -> None:
         if node.reachable != reachable:

@@ -1,18 +1,21 @@
-"""What the server knows at one moment, immutable; each answer is rendered once, when first asked for."""
+"""What the server knows at one moment, immutable; a filter's row and answer are made when first asked for.
+
+KEDA asks each filter about twice in 15 s and samples come every 2 s: what costs more than to
+remember the counts waits until somebody asks.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Self
 
 import orjson
 
 from metrics_server.config import FilterSpec
 from metrics_server.service_times import Learnt
-from metrics_server.sources import Counts
+from metrics_server.sources import Counts, Table
 from surge.policy.demand import Demand
-from surge.policy.history import History
+from surge.policy.history import Histories
 from surge.policy.pooling import Pooled
 from surge.policy.signal import active_ratio, active_ratio_raw
 
@@ -23,9 +26,9 @@ __all__ = ["Read", "Row", "SetRow", "Snapshot"]
 class Read:
     """One answer of the broker. started, unix: monotonic and wall seconds when the read began.
 
-    node: the URL that was read; source: how. learnt: service times by filter, as known then.
+    node: the URL that was read; source: how. learnt, specs: service times and filters by name, as known then.
     law: makes the demand of a row of this read, of the state at `started`, whenever it is called and from
-    whatever thread.
+    whatever thread. histories: what `table`, the answer, was added to.
     """
 
     started: float
@@ -34,19 +37,26 @@ class Read:
     source: str
     law: "Callable[[Row], Demand]" = field(repr=False)
     learnt: Mapping[str, Learnt] = field(default_factory=dict, repr=False)
+    specs: Mapping[str, FilterSpec] = field(default_factory=dict, repr=False)
+    table: Table = field(default_factory=Table, repr=False)
+    histories: Histories = field(default_factory=lambda: Histories(0.0, {}), repr=False)
+    _rows: "dict[str, Row]" = field(default_factory=dict, init=False, repr=False)
+
+    def row(self, name: str) -> "Row":
+        """Return the numbers of a filter whose queue is in the table."""
+        row = self._rows.get(name)
+        if row is None:
+            spec = self.specs[name]
+            row = self._rows[name] = Row(spec, self.table[spec.queue.encode()], self)
+        return row
 
 
 @dataclass(eq=False)
 class Row:
-    """One filter's numbers.
-
-    KEDA asks each filter about twice in 15 s and samples come every 2 s: what costs more than to
-    remember the counts waits until somebody asks.
-    """
+    """One filter's numbers."""
 
     spec: FilterSpec
     counts: Counts
-    history: History = field(repr=False)
     read: Read = field(repr=False)
 
     @property
@@ -125,7 +135,7 @@ class SetRow(Row):
         unacked, ready = (sum(getattr(row.counts, name) for row in parts) for name in ("unacked", "ready"))
         counts = Counts(ready=ready, unacked=unacked, consumers=bell.counts.consumers)
         oldest = min((bell, *parts), key=lambda row: row.started)
-        return cls(bell.spec, counts, bell.history, oldest.read, bell, parts, mix)
+        return cls(bell.spec, counts, oldest.read, bell, parts, mix)
 
     @cached_property
     def pooled(self) -> Pooled:
@@ -140,12 +150,48 @@ class SetRow(Row):
         return self.pooled.ready
 
 
+class Rows(Mapping[str, Row]):
+    """The rows of filters and of worker sets, each made when it is first asked for.
+
+    reads: by name of a filter or of a set, whose bell is meant; the last answer that was believed.
+    Without the numbers of one member a set has none: it would be staffed for the others alone.
+    """
+
+    def __init__(
+        self,
+        reads: Mapping[str, Read],
+        sets: Mapping[str, FilterSpec],
+        mix: Callable[[SetRow], Pooled],
+    ) -> None:
+        self.reads = reads
+        self._sets, self._mix = sets, mix
+        self._made: dict[str, SetRow] = {}
+
+    def __getitem__(self, name: str) -> Row:
+        if name not in self._sets:
+            return self.reads[name].row(name)
+        row = self._made.get(name)
+        if row is None:
+            bell, *parts = (self.reads[each].row(each) for each in (name, *self._sets[name].members))
+            row = self._made[name] = SetRow.of(bell, tuple(parts), self._mix)
+        return row
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.reads if name not in self._sets or self._whole(self._sets[name]))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _whole(self, spec: FilterSpec) -> bool:
+        return all(member in self.reads for member in spec.members)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """`known`: every filter and worker set; `rows`: those with numbers. `serial` grows by one each."""
 
-    known: frozenset[str] = frozenset()
-    rows: Mapping[str, Row] = field(default_factory=lambda: MappingProxyType({}))
+    known: frozenset[str]
+    rows: Rows
     serial: int = 0
     last_read: float | None = None
 

@@ -1,11 +1,11 @@
 """Where the counts come from: one small interface, `Source`, who implements it, and which to use."""
 
 from metrics_server.config import Config
-from metrics_server.sources.counts import Counts, ReadError, Source
+from metrics_server.sources.counts import Counts, ReadError, Source, Table
 from metrics_server.sources.management import Management
 from metrics_server.sources.metrics_detailed import MetricsDetailed, newest
 
-__all__ = ["Counts", "Management", "MetricsDetailed", "ReadError", "Source", "newest", "sources"]
+__all__ = ["Counts", "Management", "MetricsDetailed", "ReadError", "Source", "Table", "newest", "sources"]
 
 
 def sources(config: Config) -> list[list[Source]]:

@@ -16,7 +16,7 @@ import orjson
 
 from metrics_server.config import ConfigError
 from metrics_server.credentials import Credentials
-from metrics_server.sources.counts import Counts, ReadError
+from metrics_server.sources.counts import Counts, ReadError, Table
 from metrics_server.sources.http import get
 
 __all__ = ["Management", "read_page"]
@@ -52,10 +52,10 @@ class Management:
     async def acknowledged(self, session: aiohttp.ClientSession, timeout_s: float) -> None:
         """None: the rates that the API would make for it cost the broker ten times the metrics listener's."""
 
-    async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> dict[bytes, Counts]:
+    async def read(self, session: aiohttp.ClientSession, timeout_s: float) -> Table:
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._pages(session, timeout_s)
+                return Table.of(await self._pages(session, timeout_s))
         except TimeoutError:
             self._turn += 1
             raise ReadError("timeout", f"no answer within {timeout_s:g} s") from None

@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from metrics_server import Config, FilterSpec, Sampler, sampler
-from metrics_server.sources import Counts, Source
+from metrics_server.sources import Counts, Source, Table
 from surge.policy.demand import WINDOWS_S
 
 UNUSED = Path("unused")
@@ -25,11 +24,11 @@ class Told:
     def __init__(self, clock: "Clock") -> None:
         self.clock = clock
 
-    async def read(self, *_: object) -> Mapping[bytes, Counts]:
+    async def read(self, *_: object) -> Table:
         self.clock.now += 2.0
         if self.clock.now > 2 * len(WALL):
             raise EndError
-        return {b"filter.a": Counts(0, 3, 5)}
+        return Table.of({b"filter.a": Counts(0, 3, 5)})
 
     async def acknowledged(self, *_: object) -> None:
         return None

@@ -42,7 +42,7 @@ def served(
     )
     counts = Counts(float(ready), float(unacked), float(consumers))
     read = Read(at, 1.8e9, "http://n", "test", lambda _row: need, {spec.name: learnt} if learnt else {})
-    return Row(spec, counts, history, read), windows
+    return Row(spec, counts, read), windows
 
 
 def steady(until: float, unacked: int, consumers: int) -> list[tuple[float, int, int, int]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, tuples
 
 from metrics_server import Config, FilterSpec, Sampler
-from metrics_server.sources import Counts
+from metrics_server.sources import Counts, Table
 from surge.policy.demand import WINDOWS_S
 from surge.policy.history import History, Sample
 
@@ -37,7 +37,7 @@ def test_windows_until_a_sample_are_those_of_a_history_that_ends_there(steps, cu
 
 def fold(into: Sampler, step: int) -> None:
     counts = {name.encode(): Counts(step % 50, step % 7, 5) for name in into.snapshot.known}
-    into.fold(into.nodes[0], counts, started=step * 2.0, unix=0.0)
+    into.fold(into.nodes[0], Table.of(counts), started=step * 2.0, unix=0.0)
 
 
 def prompt_answers(steps: int) -> list[bytes]:

@@ -137,6 +137,40 @@ def test_a_huge_reply_of_others_hides_nobody():
     assert read(reply(*others, *rows("filter.a", (1, 2, 3)))) == {"filter.a": Counts(1, 2, 3, BEAT)}
 
 
+NUMBERS = ("7", "007", "-3", "1.5", "", " 5", "1e3", "nan", "1_0", "5 ", "9" * 15, "9" * 16, "9" * 400)
+
+
+@given(
+    dictionaries(names, counts, min_size=1, max_size=6),
+    lists(integers(0, 10**6), max_size=6),
+    randoms(use_true_random=True),
+)
+def test_what_was_read_before_changes_nothing_in_what_is_read(truth, cuts, random):
+    kinds = (*KINDS, "process_reductions_total")
+    heads = [
+        f'rabbitmq_detailed_queue_{kind}{{vhost="surge",queue="{queue}"}} '
+        for kind in kinds
+        for queue in truth
+    ]
+    parse = Parser("surge", beats=True)
+    parse(reply(*[head + "1" for head in heads]))
+    for cut in cuts:
+        usual = reply(*[f"{head}{cut}" for head in heads])
+        odd = [head + random.choice((*NUMBERS, *["12"] * 30)) for head in heads]
+        strange = [*rows(random.choice(HOSTILE), (4, 5, 6)), *rows("b", (4, 5, 6), "other"), "7", *odd]
+        odd.insert(cut % (len(odd) + 1), random.choice(strange))
+        for body in (usual, usual[: cut % 2_000], reply(*odd), reply(*random.sample(odd, len(odd))), usual):
+            assert parse(body) == Parser("surge", beats=True)(body)
+
+
+def test_rows_of_the_expected_queues_are_read_without_a_search(monkeypatch):
+    parse = Parser("surge")
+    lines = sorted([*rows("a", (1, 2, 3))[:3], *rows("b", (1, 2, 3))[:3]])
+    assert parse(reply(*lines)) == dict.fromkeys([b"a", b"b"], Counts(1, 2, 3))
+    monkeypatch.setattr(parse, "_any_queues", None)
+    assert parse(reply(*[line + "0" for line in lines])) == dict.fromkeys([b"a", b"b"], Counts(10, 20, 30))
+
+
 @given(binary(max_size=400))
 def test_no_bytes_make_the_parser_fail(body):
     assert PARSE(body) == {}

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from metrics_server import Config, FilterSpec, Sampler, sampler
-from metrics_server.sources import Counts, ReadError
+from metrics_server.sources import Counts, ReadError, Table
 from surge.policy.demand import WINDOWS_S
 from surge.policy.history import RETURN_SHARE
 
@@ -33,14 +32,14 @@ class Scripted:
     def clock(self) -> float:
         return self.now
 
-    async def read(self, *_: object) -> Mapping[bytes, Counts]:
+    async def read(self, *_: object) -> Table:
         self.now += SAMPLE_S
         if not self.script:
             raise EndError
         told = self.script.pop(0)
         if told is None:
             raise ReadError("connect", "nobody listens")
-        return {b"filter.a": told}
+        return Table.of({b"filter.a": told})
 
     async def acknowledged(self, *_: object) -> None:
         return None
