@@ -79,12 +79,19 @@ class Door:
         refusal = _too_much(scope, headers) or (self._without_token(headers) if guarded else None)
         await (refusal or self.app)(scope, receive, noted)
 
-    def _without_token(self, headers: dict[bytes, bytes]) -> Response | None:
+    def waves_through(self, headers: dict[bytes, bytes]) -> bool:
+        """Whether a request under /v1/ with these headers is let in and answered without a word of ours."""
+        return not self.life.draining and not _has_body(headers) and self._has_token(headers)
+
+    def _has_token(self, headers: dict[bytes, bytes]) -> bool:
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         token = given.strip()
         # Every token is compared, so that time tells nothing about which one matched.
         matches = [compare_digest(token, each) for each in self.life.tokens]
-        if any(matches) and scheme.lower() == b"bearer":
+        return any(matches) and scheme.lower() == b"bearer"
+
+    def _without_token(self, headers: dict[bytes, bytes]) -> Response | None:
+        if self._has_token(headers):
             return None
         if self.refusals.take():
             return problem(401, "want a bearer token", {"www-authenticate": "Bearer"})
@@ -101,7 +108,11 @@ def problem(status: int, text: str, headers: dict[str, str] | None = None) -> Re
 def _too_much(scope: Scope, headers: dict[bytes, bytes]) -> Response | None:
     if len(scope.get("raw_path", b"")) + len(scope["query_string"]) > MOST_PATH:
         return problem(414, f"the path is longer than {MOST_PATH} bytes")
-    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+    if _has_body(headers):
         # Its bytes would otherwise be read as the next request.
         return problem(413, "no request here has a body", {"connection": "close"})
     return None
+
+
+def _has_body(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers

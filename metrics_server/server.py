@@ -11,7 +11,7 @@ from types import FrameType
 import structlog
 import uvicorn
 
-from metrics_server.api import build_app
+from metrics_server.api import Shortcut, build_app
 from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
 from metrics_server.listener import Listener, bound
 from metrics_server.memory import give_back
@@ -183,11 +183,12 @@ def _allow_descriptors() -> None:
 
 
 def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:
+    door = build_app(server.sampler, server)
     return uvicorn.Config(
-        build_app(server.sampler, server),
+        door,
         host=config.host,
         port=config.port,
-        http=bounded(config.limits),
+        http=bounded(config.limits, Shortcut(door, server.sampler)),
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,
