@@ -21,9 +21,8 @@ KUBECONFIG = {
     "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
     "current-context": "c",
 }
-SERVED = SimpleNamespace(
-    data=json.dumps({"resources": [{"kind": "ConfigMap", "name": "configmaps", "namespaced": True}]})
-)
+LISTED = json.dumps({"resources": [{"kind": "ConfigMap", "name": "configmaps", "namespaced": True}]})
+SERVED = SimpleNamespace(status=200, read=lambda: LISTED)
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def server(monkeypatch):
 
     monkeypatch.setattr(cluster.time, "monotonic", lambda: state.now)
     state.cluster = Cluster(ProviderSettings.parse({"kubeconfig": json.dumps(KUBECONFIG)}))
-    monkeypatch.setattr(state.cluster.client, "request", request)
+    monkeypatch.setattr(state.cluster._client, "call_api", request)
     return state
 
 

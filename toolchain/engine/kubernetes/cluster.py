@@ -4,7 +4,8 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -12,17 +13,18 @@ import urllib3
 from kubernetes.client.api_client import ApiClient
 from kubernetes.client.configuration import Configuration
 from kubernetes.client.exceptions import ApiException
+from kubernetes.client.rest import RESTResponse
 from kubernetes.config import ConfigException, kube_config
-from kubernetes.dynamic import DynamicClient, Resource
 
 from .kinds import Kind
 from .problems import KindMissingError, ProblemError, RefusedError, UnreachableError
 from .settings import ProviderSettings
 
-__all__ = ["Cluster", "Object"]
+__all__ = ["Cluster", "Object", "Served"]
 
 Object = dict[str, Any]
 
+JSON, APPLY = "application/json", "application/apply-patch+yaml"
 # Seconds to connect, and to wait for an answer (an admission webhook may take 30).
 TIMEOUT_S = (5, 60)
 # As many kept connections as the engine runs resources in parallel on a large machine.
@@ -32,28 +34,39 @@ CONNECTIONS = 64
 GONE_S = 5.0
 
 
+@dataclass(frozen=True)
+class Served:
+    """A kind as the API server serves it. base: such as /apis/apps/v1, name: such as deployments."""
+
+    base: str
+    name: str
+    namespaced: bool
+
+    def path(self, namespace: str, name: str = "") -> str:
+        """Of an object, or of all in a namespace; of all on the cluster without one."""
+        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
+        return f"{self.base}{within}/{self.name}" + (f"/{name}" if name else "")
+
+
 class Cluster:
     """One API server. Thread-safe. Every method raises UnreachableError or RefusedError."""
 
     def __init__(self, settings: ProviderSettings) -> None:
-        client = _connect(settings)
-        self.server: str = client.configuration.host
-        self.client = DynamicClient(client, discoverer=_Discovery)
-        self._discovery: Any = self.client.resources
+        self._client = _connect(settings)
+        self.server: str = self._client.configuration.host
+        self._discovery = _Discovery(lambda path: self._request("GET", path))
 
-    def resource(self, kind: Kind) -> Resource:
+    def resource(self, kind: Kind) -> Served:
         """Raises KindMissingError when the API server does not serve the kind."""
         with self._answered(f"{kind.api_version} {kind.name}"):
-            return self._discovery.get(api_version=kind.api_version, kind=kind.name)
+            return self._discovery.get(kind.api_version, kind.name)
 
     def read(self, kind: Kind, name: str, namespace: str) -> Object | None:
         """The object, None when there is none."""
         resource = self.resource(kind)
         try:
             with self._answered(_about(kind, namespace, name)):
-                return _body(
-                    self.client.get(resource, name=name, namespace=namespace, serialize=False, **_limits())
-                )
+                return _body(self._request("GET", resource.path(namespace, name)))
         except RefusedError as refusal:
             if refusal.status == 404:
                 return None
@@ -64,27 +77,18 @@ class Cluster:
         wanted = ",".join(f"{key}={value}" for key, value in labels.items())
         resource = self.resource(kind)
         with self._answered(f"{kind.name} of {namespace}"):
-            found = self.client.get(
-                resource, namespace=namespace, label_selector=wanted, serialize=False, **_limits()
-            )
+            found = self._request("GET", resource.path(namespace), query={"labelSelector": wanted})
             return _body(found)["items"]
 
     def apply(
         self, kind: Kind, body: Object, manager: str, *, force: bool = False, dry_run: bool = False
     ) -> tuple[Object, list[str]]:
         """The object as the server made it, and the server's warnings."""
-        metadata = body["metadata"]
-        with self._answered(_about(kind, metadata.get("namespace", ""), metadata["name"])):
-            answer = self.client.server_side_apply(
-                self.resource(kind),
-                body=body,
-                name=metadata["name"],
-                namespace=metadata.get("namespace"),
-                field_manager=manager,
-                force_conflicts=force,
-                dry_run="All" if dry_run else None,
-                serialize=False,
-                **_limits(),
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        query = {"fieldManager": manager, "force": force} | ({"dryRun": "All"} if dry_run else {})
+        with self._answered(_about(kind, namespace, name)):
+            answer = self._request(
+                "PATCH", self.resource(kind).path(namespace, name), query=query, body=body, content=APPLY
             )
             return _body(answer), _warnings(answer)
 
@@ -95,19 +99,36 @@ class Cluster:
             options["preconditions"] = {"uid": uid}
         try:
             with self._answered(_about(kind, namespace, name)):
-                self.client.delete(
-                    self.resource(kind),
-                    name=name,
-                    namespace=namespace,
-                    body=options,
-                    serialize=False,
-                    **_limits(),
-                )
+                self._request("DELETE", self.resource(kind).path(namespace, name), body=options)
         except RefusedError as refusal:
             if refusal.status == 404 or (refusal.status == 409 and "UID" in refusal.message):
                 return False
             raise
         return True
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Object | None = None,
+        body: Object | None = None,
+        content: str = JSON,
+    ) -> RESTResponse:
+        """Raises ApiException for an answer that is not of success, HTTPError for none at all."""
+        request = self._client.param_serialize(
+            method,
+            path,
+            query_params=[*(query or {}).items()],
+            header_params={"Accept": JSON, "Content-Type": content},
+            body=body,
+            auth_settings=["BearerToken"],
+        )
+        answer = self._client.call_api(*request, _request_timeout=TIMEOUT_S)
+        answer.read()
+        if not 200 <= answer.status <= 299:
+            raise ApiException.from_response(http_resp=answer, body=None, data=None)
+        return answer
 
     @contextlib.contextmanager
     def _answered(self, about: str) -> Iterator[None]:
@@ -124,13 +145,13 @@ class Cluster:
 class _Discovery:
     """What the API server serves, asked for group by group and kept; asked again when a kind is missing."""
 
-    def __init__(self, client: DynamicClient, _cache_file: str | None) -> None:
-        self._client = client
-        self._groups: dict[str, dict[str, Resource]] = {}
+    def __init__(self, ask: Callable[[str], RESTResponse]) -> None:
+        self._answer_to = ask
+        self._groups: dict[str, dict[str, Served]] = {}
         self._lock = Lock()
         self._gone: tuple[urllib3.exceptions.HTTPError, float] | None = None
 
-    def get(self, *, api_version: str, kind: str) -> Resource:
+    def get(self, api_version: str, kind: str) -> Served:
         known = self._groups.get(api_version, {}).get(kind)
         if known is None:
             with self._lock:
@@ -139,13 +160,12 @@ class _Discovery:
             raise KindMissingError(api_version, kind)
         return known
 
-    def _ask(self, api_version: str) -> dict[str, Resource]:
+    def _ask(self, api_version: str) -> dict[str, Served]:
         if self._gone is not None and time.monotonic() < self._gone[1]:
             raise self._gone[0]
-        group, _, version = api_version.rpartition("/")
-        prefix = "apis" if group else "api"
+        base = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
         try:
-            answer = self._client.request("get", f"/{prefix}/{api_version}", serialize=False, **_limits())
+            answer = self._answer_to(base)
         except ApiException as error:
             if error.status in {404, 503}:  # 503: the group's own API server is not there
                 return {}
@@ -153,11 +173,8 @@ class _Discovery:
         except urllib3.exceptions.HTTPError as error:
             self._gone = error, time.monotonic() + GONE_S
             raise
-        common = {"prefix": prefix, "group": group, "api_version": version, "client": self._client}
         served = {
-            item["kind"]: Resource(
-                **common, kind=item["kind"], name=item["name"], namespaced=item["namespaced"]
-            )
+            item["kind"]: Served(base, item["name"], item["namespaced"])
             for item in _body(answer)["resources"]
             if "/" not in item["name"]
         }
@@ -208,17 +225,13 @@ def _tls(configuration: Configuration) -> ssl.SSLContext | None:
     return context
 
 
-def _limits() -> dict[str, Any]:
-    return {"_request_timeout": TIMEOUT_S}
+def _body(answer: RESTResponse) -> Any:
+    return json.loads(answer.read())
 
 
-def _body(answer: Any) -> Any:
-    return json.loads(answer.data)
-
-
-def _warnings(answer: Any) -> list[str]:
+def _warnings(answer: RESTResponse) -> list[str]:
     """Texts of the `Warning: 299 - "text"` headers."""
-    lines = answer.headers.getlist("Warning") if hasattr(answer.headers, "getlist") else []
+    lines = answer.headers.getlist("Warning")
     return [line.split('"')[1] if line.count('"') > 1 else line for line in lines]
 
 
