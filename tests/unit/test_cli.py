@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from providers.surge.folders import claim
-from surge.cli import app
+from surge.cli.app import app
 from surge.cli.down import _confirm
 from surge.cli.reference import reference
 from surge.cli.stacks import cluster_directory, state_file

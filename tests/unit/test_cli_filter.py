@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from surge.cli import app
+from surge.cli.app import app
 from surge.cli.stacks import read_settings
 from surge.model import Catalogue
 from surge.model.footprint import footprint

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from surge.cli import app
+from surge.cli.app import app
 from surge.cli.console import Refusal, errors
 from surge.cli.display import Display
 from surge.cli.fleet_display import Board, run_rows
