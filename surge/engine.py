@@ -24,6 +24,7 @@ import yaml
 from toolchain.official import foreign_path, missing_official
 
 __all__ = [
+    "BUNDLED",
     "EngineError",
     "create_stack",
     "engine_environment",
@@ -35,6 +36,8 @@ __all__ = [
 ]
 
 CHOICE = "SURGE_ENGINE"
+# Of the SDK's version (toolchain/build.py).
+BUNDLED = Path(".tools/bin/pulumi")
 # What `told` may say: see __main__.py.
 TOLD = ("surge:shards", "surge:shard")
 # Nothing else of the user's environment has to be said again in a shell.
@@ -171,9 +174,9 @@ def _choice(root: Path, wanted: str | None, given: Mapping[str, str]) -> str:
         )
     if wanted == "official" or (not wanted and not missing):
         return "official"
-    if not os.access(root / ".tools" / "bin" / "pulumi", os.X_OK):
+    if not os.access(root / BUNDLED, os.X_OK):
         raise EngineError(
-            f"the bundled engine is not built ({root}/.tools/bin/pulumi is missing), and without it nothing "
+            f"the bundled engine is not built ({root / BUNDLED} is missing), and without it nothing "
             "can be created. Build it: make tools"
         )
     return "bundled"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import orjson
+from pulumi._version import version as SDK_VERSION  # noqa: N812 -- a constant
 from pulumi.automation import (
     CommandError,
     CommandResult,
@@ -27,12 +28,11 @@ from pulumi.automation._stack import StackInitMode  # of the public constructor,
 from pulumi.automation.errors import create_command_error
 
 from surge.cli.interrupts import Interrupts
-from surge.cli.stacks import is_kept_here, state_file
-from surge.engine import create_stack, pulumi_command
+from surge.cli.stacks import checkout, is_kept_here, state_file
+from surge.engine import BUNDLED, create_stack, pulumi_command
 
 __all__ = [
     "EngineCommand",
-    "checked",
     "clear_pending",
     "create_or_select",
     "edit_state",
@@ -40,6 +40,7 @@ __all__ = [
     "latest",
     "open_workspace",
     "reason",
+    "version_of",
 ]
 
 
@@ -48,7 +49,7 @@ class EngineCommand(PulumiCommand):
 
     def __init__(self, environment: Mapping[str, str], interrupts: Interrupts) -> None:
         self.command = pulumi_command(environment)
-        self.version = checked(self.command).version
+        self.version = version_of(self.command)
         self._interrupts = interrupts
 
     def run(
@@ -100,9 +101,14 @@ class EngineStack(Stack):
 
 
 @cache
-def checked(command: str) -> PulumiCommand:
-    """The CLI, asked for its version once and not by each of many stacks."""
-    return PulumiCommand(root=str(Path(command).parent.parent))
+def version_of(command: str) -> Any:
+    """The CLI's version as the SDK has it; of the bundled one, the SDK's own.
+
+    Another is asked once, and not by each of many stacks: half a second, a process of its own.
+    """
+    if Path(command) == checkout() / BUNDLED:
+        return SDK_VERSION
+    return PulumiCommand(root=str(Path(command).parent.parent)).version
 
 
 class _Reader:

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
-from surge.cli.engine_run import checked
+from surge.cli.engine_run import version_of
 from surge.cli.notes import FACTS, note, noted, state_digest
 from surge.cli.stacks import is_kept_here
 from surge.engine import engine_environment, pulumi_command
@@ -42,8 +42,8 @@ class Outputs:
         self._asked_of: str | None = None
         self._facts = _facts(noted(root, stack, FACTS))
         if is_kept_here(root, stack):
-            # Every operation asks for the engine's version: half a second, a process of its own.
-            self._threads.submit(lambda: checked(pulumi_command(engine_environment(root))))
+            # Every operation needs it, and an engine of the user's own has to be asked.
+            self._threads.submit(lambda: version_of(pulumi_command(engine_environment(root))))
             if self._facts is None:
                 self.ask()
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from surge.cli import fleet_outputs
+from surge.cli import engine_run, fleet_outputs
 from surge.cli.engine_run import EngineCommand, EngineWorkspace
 from surge.cli.fleet_outputs import Outputs
 from surge.cli.interrupts import Interrupts
@@ -19,11 +20,11 @@ from surge.stack_outputs import StackNotRunningError, running_stack
 class Engine:
     """A `pulumi` that notes what it is told and does nothing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, folder: str = "bin") -> None:
         self.root = root
         self._calls = root / "calls"
-        command = root / "bin" / "pulumi"
-        command.parent.mkdir()
+        command = root / folder / "pulumi"
+        command.parent.mkdir(parents=True)
         answers = """case $1 in version) echo v3.259.0 ;; *) echo '{}' ;; esac"""
         command.write_text(f'#!/bin/sh\necho "$@" >> {self._calls}\n{answers}\n')
         command.chmod(0o755)
@@ -34,7 +35,7 @@ class Engine:
 
     @property
     def calls(self) -> list[str]:
-        return self._calls.read_text().splitlines()
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
 
     def select(self, stack: str, *, shard: bool) -> list[str]:
         """What it is told to select the stack."""
@@ -60,6 +61,13 @@ def recorded(root: Path, stack: str) -> None:
 def test_the_engine_is_asked_for_its_version_once(engine):
     assert {str(engine.command().version) for _ in range(3)} == {"3.259.0"}
     assert engine.calls == ["version"]
+
+
+def test_the_bundled_engine_has_the_version_of_the_sdk_and_is_not_asked(tmp_path, monkeypatch):
+    engine = Engine(tmp_path, folder=".tools/bin")
+    monkeypatch.setattr(engine_run, "checkout", lambda: tmp_path)
+    assert str(engine.command().version) == version("pulumi")
+    assert engine.calls == []
 
 
 def test_a_shard_that_is_there_is_never_selected(engine):

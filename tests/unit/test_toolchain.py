@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,11 @@ def test_the_version_that_is_stamped_is_the_one_that_is_pinned(name: str, pinned
     [flags] = [module.ldflags for module in MODULES if module.name == name]
     [stamped] = re.findall(r"ersion=v?(\S+)", flags)
     assert f"\t{pinned} v{stamped} " in (ROOT / "toolchain" / name / "go.mod").read_text()
+
+
+def test_the_pulumi_that_is_built_is_of_the_sdks_version() -> None:
+    [flags] = [module.ldflags for module in MODULES if module.name == "pulumi"]
+    assert flags.endswith(f"=v{version('pulumi')}")
 
 
 def test_what_is_present_is_not_built_again(root: Path) -> None:
