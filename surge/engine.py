@@ -38,6 +38,7 @@ __all__ = [
 CHOICE = "SURGE_ENGINE"
 # Of the SDK's version (toolchain/build.py).
 BUNDLED = Path(".tools/bin/pulumi")
+SALT = "encryptionsalt"
 # What `told` may say: see __main__.py.
 TOLD = ("surge:shards", "surge:shard")
 # Nothing else of the user's environment has to be said again in a shell.
@@ -85,15 +86,16 @@ def stack_environment(
 ) -> dict[str, str]:
     """Return the environment for operations on one stack; copies its settings, and keeps its salt.
 
-    settings_of: the stack whose settings file it is, for a shard that has none of its own. told: what the
-    program is told beside the settings, as `surge:<key>`; None keeps what it was told last. A shard saves
-    its state at the end.
+    settings_of: the stack whose settings file it is, for a shard that has none of its own; a new one takes
+    its salt too, as the engine derives a key for each salt that it meets, a quarter of a second. told: what
+    the program is told beside the settings, as `surge:<key>`; None keeps what it was told last. A shard
+    saves its state at the end.
     """
-    copy = root / ".surge" / f"Pulumi.{stack}.yaml"
+    copy = _copy(root, stack)
     settings = yaml.safe_load((root / f"Pulumi.{settings_of or stack}.yaml").read_text()) or {}
-    kept = (yaml.safe_load(copy.read_text()) or {}) if copy.exists() else {}
-    if "encryptionsalt" in kept:
-        settings.setdefault("encryptionsalt", kept["encryptionsalt"])
+    kept = _read(copy)
+    if salt := kept.get(SALT) or (_read(_copy(root, settings_of)).get(SALT) if settings_of else None):
+        settings.setdefault(SALT, salt)
     before = {key: value for key, value in (kept.get("config") or {}).items() if key in TOLD}
     now = before if told is None else {f"surge:{key}": value for key, value in told.items()}
     if now:
@@ -132,7 +134,7 @@ def saves_at_the_end(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def create_stack(root: Path, stack: str, environment: Mapping[str, str]) -> None:
-    """Create the stack, with the new salt in .surge alone. Raises CalledProcessError (has stderr)."""
+    """Create the stack, with its salt in .surge alone. Raises CalledProcessError (has stderr)."""
     project = yaml.safe_load((root / "Pulumi.yaml").read_text())
     folder = root / ".surge"
     folder.mkdir(exist_ok=True)
@@ -161,6 +163,14 @@ def shell_exports(environment: Mapping[str, str]) -> str:
 
 
 _SECRET = {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_ACCESS_TOKEN"}
+
+
+def _copy(root: Path, stack: str) -> Path:
+    return root / ".surge" / f"Pulumi.{stack}.yaml"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    return (yaml.safe_load(file.read_text()) or {}) if file.exists() else {}
 
 
 def _choice(root: Path, wanted: str | None, given: Mapping[str, str]) -> str:

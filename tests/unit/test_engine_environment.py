@@ -105,6 +105,18 @@ def test_the_copy_of_a_stack_file_follows_the_settings_and_keeps_its_salt(root: 
     assert "encryptionsalt" not in committed.read_text()
 
 
+def test_a_new_shard_takes_the_salt_of_its_fleet_and_one_that_has_its_own_keeps_it(root: Path) -> None:
+    (root / "Pulumi.local.yaml").write_text("config: {}")
+    copies = root / ".surge"
+    copies.mkdir(exist_ok=True)
+    (copies / "Pulumi.local.yaml").write_text("encryptionsalt: of the fleet\n")
+    (copies / "Pulumi.local-shard-01.yaml").write_text("encryptionsalt: its own\n")
+    for shard in ("local-shard-00", "local-shard-01"):
+        stack_environment(root, shard, {}, settings_of="local", told={})
+    salts = [yaml.safe_load((copies / f"Pulumi.local-shard-0{n}.yaml").read_text()) for n in (0, 1)]
+    assert [settings["encryptionsalt"] for settings in salts] == ["of the fleet", "its own"]
+
+
 def test_a_shard_saves_its_state_at_the_end_and_a_stack_of_its_own_at_each_step(root: Path) -> None:
     (root / "Pulumi.local.yaml").write_text("config: {}")
     shard = stack_environment(root, "local-shard-00", {}, settings_of="local", told={})
