@@ -1,8 +1,12 @@
 """What a process of ours in a real cluster needs to be found by Prometheus, and with whom it may talk."""
 
+# A module of pulumi_kubernetes is loaded where it is first named, also in an annotation that is evaluated; an
+# update of one filter has no use for those of this file.
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import pulumi
@@ -12,6 +16,7 @@ import yaml
 __all__ = [
     "API_SERVER",
     "DNS",
+    "Peer",
     "alert_rules",
     "in_namespace",
     "network_policy",
@@ -20,8 +25,8 @@ __all__ = [
     "told_to_prometheus",
 ]
 
-Peer = k8s.networking.v1.NetworkPolicyPeerArgsDict
-Egress = k8s.networking.v1.NetworkPolicyEgressRuleArgsDict
+Peer: TypeAlias = "k8s.networking.v1.NetworkPolicyPeerArgsDict"
+Egress: TypeAlias = "k8s.networking.v1.NetworkPolicyEgressRuleArgsDict"
 DEFAULT_PORTS = {"http": 80, "https": 443, "amqp": 5672, "amqps": 5671}
 
 

@@ -1,5 +1,9 @@
 """What filters of a class, or of a priority, share on a cluster: made once."""
 
+# A module of pulumi_kubernetes is loaded where it is first named, also in an annotation that is evaluated; an
+# update of one filter has no use for those of this file.
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import pulumi

@@ -8,7 +8,15 @@ import pulumi_kubernetes as k8s
 import pulumi_random as random
 
 from components.clusters.outputs import ClusterOutputs
-from components.monitored import DNS, in_namespace, network_policy, prometheus, to_broker, told_to_prometheus
+from components.monitored import (
+    DNS,
+    Peer,
+    in_namespace,
+    network_policy,
+    prometheus,
+    to_broker,
+    told_to_prometheus,
+)
 from components.platform.keda import NAMESPACE as KEDA_NAMESPACE
 from components.saturation import pods
 from components.saturation.keda import AUTHENTICATION, trigger_authentication
@@ -42,7 +50,7 @@ class SaturationServerArgs:
     cluster: ClusterOutputs
     image: str
     settings: ServerSettings
-    broker: Sequence[k8s.networking.v1.NetworkPolicyPeerArgsDict]
+    broker: Sequence[Peer]
     keda: Sequence[pulumi.Resource]
     monitors: Sequence[pulumi.Resource]
     monitoring_namespace: str = "monitoring"

@@ -9,7 +9,15 @@ import pulumi_kubernetes as k8s
 
 from components.clusters.outputs import ClusterOutputs
 from components.manifests import apply
-from components.monitored import API_SERVER, DNS, network_policy, prometheus, to_broker, told_to_prometheus
+from components.monitored import (
+    API_SERVER,
+    DNS,
+    Peer,
+    network_policy,
+    prometheus,
+    to_broker,
+    told_to_prometheus,
+)
 from components.scale_in import pods, settings
 from surge.model import Filter, Settings
 from surge.model.filter import image_by_digest
@@ -38,7 +46,7 @@ class ScaleInArgs:
     filters_namespace: str
     namespace: str
     management: Sequence[str]
-    broker: Sequence[k8s.networking.v1.NetworkPolicyPeerArgsDict]
+    broker: Sequence[Peer]
     vhost: str
     credentials: pulumi.Input[str]
     monitors: Sequence[pulumi.Resource]
