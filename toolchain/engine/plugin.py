@@ -1,5 +1,6 @@
 """What every bundled plugin does: serve on loopback, print the port, end with the engine."""
 
+import gc
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ def serve(engine: str, register: Callable[[grpc.Server], None], *, threads: int 
     SIGINT is how the engine ends a plugin: one that ignores it costs 5 s at the end of each command.
     Ctrl-C does not reach us, as the engine starts plugins in process groups of their own.
     """
+    # What is loaded stays: it need not be walked while we serve, nor taken apart at the end.
+    gc.freeze()
     stop = Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _signal, _frame: stop.set())
