@@ -27,6 +27,7 @@ __all__ = [
     "BUNDLED",
     "EngineError",
     "create_stack",
+    "ends_in_seconds",
     "engine_environment",
     "pulumi_command",
     "read_pulumi",
@@ -131,6 +132,14 @@ def saves_at_the_end(environment: Mapping[str, str]) -> dict[str, str]:
     Only where a killed update loses nothing: see docs/adr/0011-shard-state.md.
     """
     return {**environment, "PULUMI_SKIP_CHECKPOINTS": "true"}
+
+
+def ends_in_seconds(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for an engine that does little: its heap may grow fivefold before it is walked.
+
+    A tenth of the processor's time of an update of one filter, for some 60 MiB.
+    """
+    return {"GOGC": "400", **environment}
 
 
 def create_stack(root: Path, stack: str, environment: Mapping[str, str]) -> None:

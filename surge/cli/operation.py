@@ -19,7 +19,7 @@ from surge.cli.interrupts import Interrupts
 from surge.cli.locks import clear_stale
 from surge.cli.progress import Line, totals
 from surge.cli.stacks import PROJECT, state_directory
-from surge.engine import EngineError, engine_environment, stack_environment
+from surge.engine import EngineError, ends_in_seconds, engine_environment, stack_environment
 
 __all__ = ["INTERRUPTED", "Session", "opened", "say_interrupted", "session"]
 
@@ -144,6 +144,8 @@ def opened(
         engine = engine_environment(root)
         environment = stack_environment(root, name, engine, settings_of=settings_of, told=told)
         environment |= mark(root, name)
+        if only:
+            environment = ends_in_seconds(environment)
         workspace = open_workspace(root, environment, interrupts, shard=shard)
         stack, new = create_or_select(root, name, workspace)
         pending = clear_pending(root, name, workspace)

@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from surge.cli.host_processes import started_at
-from surge.engine import EngineError, engine_environment, read_pulumi, shell_exports, stack_environment
+from surge.engine import (
+    EngineError,
+    ends_in_seconds,
+    engine_environment,
+    read_pulumi,
+    shell_exports,
+    stack_environment,
+)
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ("pulumi", "pulumi-language-python", "pulumi-resource-kubernetes", "pulumi-resource-random")
@@ -122,6 +129,11 @@ def test_a_shard_saves_its_state_at_the_end_and_a_stack_of_its_own_at_each_step(
     shard = stack_environment(root, "local-shard-00", {}, settings_of="local", told={})
     assert shard["PULUMI_SKIP_CHECKPOINTS"] == "true"
     assert "PULUMI_SKIP_CHECKPOINTS" not in stack_environment(root, "local", {}, settings_of="local", told={})
+
+
+def test_an_engine_that_ends_in_seconds_collects_less_unless_the_user_says_how_much() -> None:
+    assert ends_in_seconds({"A": "1"}) == {"A": "1", "GOGC": "400"}
+    assert ends_in_seconds({"GOGC": "50"}) == {"GOGC": "50"}
 
 
 def test_the_users_number_of_operations_side_by_side_is_kept(root: Path, user: dict[str, str]) -> None:
