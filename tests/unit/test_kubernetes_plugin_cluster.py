@@ -9,7 +9,7 @@ import urllib3
 from urllib3.exceptions import MaxRetryError
 
 from toolchain.engine.kubernetes import cluster
-from toolchain.engine.kubernetes.cluster import Cluster
+from toolchain.engine.kubernetes.cluster import Cluster, Served
 from toolchain.engine.kubernetes.kinds import Kind
 from toolchain.engine.kubernetes.problems import UnreachableError
 from toolchain.engine.kubernetes.settings import ProviderSettings
@@ -40,6 +40,21 @@ def server(monkeypatch):
     state.cluster = Cluster(ProviderSettings.parse({"kubeconfig": json.dumps(KUBECONFIG)}))
     monkeypatch.setattr(state.cluster._client, "call_api", request)
     return state
+
+
+@pytest.mark.parametrize(
+    ("namespaced", "asked", "path"),
+    [
+        (True, ("shop", "a"), "/apis/apps/v1/namespaces/shop/things/a"),
+        (True, ("shop", ""), "/apis/apps/v1/namespaces/shop/things"),
+        (True, ("", ""), "/apis/apps/v1/things"),
+        (False, ("shop", "system:a"), "/apis/apps/v1/things/system%3Aa"),
+        (True, ("shop", "a/status"), "/apis/apps/v1/namespaces/shop/things/a%2Fstatus"),
+        (True, ("../kube-system", "a?b"), "/apis/apps/v1/namespaces/..%2Fkube-system/things/a%3Fb"),
+    ],
+)
+def test_no_name_leads_out_of_its_place(namespaced, asked, path):
+    assert Served("/apis/apps/v1", "things", namespaced).path(*asked) == path
 
 
 def test_hundreds_of_resources_wait_for_a_server_that_is_gone_once(server):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
+from urllib.parse import quote
 
 import urllib3
 from kubernetes.client.api_client import ApiClient
@@ -43,9 +44,12 @@ class Served:
     namespaced: bool
 
     def path(self, namespace: str, name: str = "") -> str:
-        """Of an object, or of all in a namespace; of all on the cluster without one."""
-        within = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
-        return f"{self.base}{within}/{self.name}" + (f"/{name}" if name else "")
+        """Of an object, or of all in a namespace; of all on the cluster without one.
+
+        A name with a slash is the API server's to refuse: unescaped it would be a part of another object.
+        """
+        within = f"/namespaces/{quote(namespace, safe='')}" if self.namespaced and namespace else ""
+        return f"{self.base}{within}/{self.name}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 class Cluster:
