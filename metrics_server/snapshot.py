@@ -40,15 +40,12 @@ class Read:
     specs: Mapping[str, FilterSpec] = field(default_factory=dict, repr=False)
     table: Table = field(default_factory=Table, repr=False)
     histories: Histories = field(default_factory=lambda: Histories(0.0, {}), repr=False)
-    _rows: "dict[str, Row]" = field(default_factory=dict, init=False, repr=False)
 
     def row(self, name: str) -> "Row":
         """Return the numbers of a filter whose queue is in the table."""
-        row = self._rows.get(name)
-        if row is None:
-            spec = self.specs[name]
-            row = self._rows[name] = Row(spec, self.table[spec.queue.encode()], self)
-        return row
+        # It is not kept here: a cycle would keep the whole answer until the collector comes.
+        spec = self.specs[name]
+        return Row(spec, self.table[spec.queue.encode()], self)
 
 
 @dataclass(eq=False)
@@ -165,15 +162,19 @@ class Rows(Mapping[str, Row]):
     ) -> None:
         self.reads = reads
         self._sets, self._mix = sets, mix
-        self._made: dict[str, SetRow] = {}
+        self._made: dict[str, Row] = {}
 
     def __getitem__(self, name: str) -> Row:
-        if name not in self._sets:
-            return self.reads[name].row(name)
         row = self._made.get(name)
         if row is None:
-            bell, *parts = (self.reads[each].row(each) for each in (name, *self._sets[name].members))
-            row = self._made[name] = SetRow.of(bell, tuple(parts), self._mix)
+            row = self._made[name] = self._make(name)
+        return row
+
+    def _make(self, name: str) -> Row:
+        row = self.reads[name].row(name)
+        if name in self._sets:
+            parts = tuple(self[member] for member in self._sets[name].members)
+            return SetRow.of(row, parts, self._mix)
         return row
 
     def __iter__(self) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """An answer is made when it is first asked for, and is of the time of its sample even so."""
 
+import gc
 from pathlib import Path
 from threading import Thread
+from weakref import ref
 
 from hypothesis import given
 from hypothesis.strategies import floats, integers, lists, tuples
@@ -90,3 +92,17 @@ def test_a_row_keeps_the_service_time_that_was_known_at_its_sample():
     fold(ours, 1)
     assert row.service == (8.0, 0.0)
     assert ours.snapshot.rows["0"].service.service_s > 15
+
+
+def test_an_answer_goes_when_the_next_one_comes_without_the_collector():
+    ours = sampler(3)
+    fold(ours, 0)
+    rows = [row.body for row in ours.snapshot.rows.values()]
+    old = ref(ours.snapshot.rows["0"].read)
+    gc.disable()
+    try:
+        fold(ours, 1)
+        assert len(rows) == 3
+        assert old() is None
+    finally:
+        gc.enable()
