@@ -78,7 +78,7 @@ class Parser:
         return table
 
     def _same_queues(self, lines: bytes) -> Table | None:
-        """Read rows that are, but for their numbers, the last answer's: a third of the time, and the rule."""
+        """Read rows that are, but for their numbers, the last answer's: half of the time, and the rule."""
         columns = [same for family in self._families if (same := family.same(lines)) is not None]
         return self._last.with_numbers(*columns) if len(columns) == len(self._families) else None
 

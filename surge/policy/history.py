@@ -72,8 +72,8 @@ _newest = attrgetter("newest")
 class Histories:
     """The samples of many filters over `horizon_s` seconds.
 
-    Arithmetic is done on whole columns: 1,200 filters one by one cost five times as much. A filter that
-    was not among those sampled keeps its numbers in the next round, which no window notices.
+    Arithmetic is done on whole columns, with a few calls for all filters instead of a few for each. A filter
+    that was not among those sampled keeps its numbers in the next round, which no window notices.
 
     A drop of U+B that workers cannot have caused (a purge, a policy that dropped messages) is
     taken out of the level, else the window would read it as negative arrivals and scale in.
