@@ -94,7 +94,7 @@ def _row(name: str, unit: str, ours: list[float], peer: list[float] | None = Non
 def _measured(module: list[str], job: dict[str, Any]) -> Measured:
     p99_ms, per_s, cpu_us = [], [], []
     with _process(module, SERVER_CORE) as server:
-        _wait(lambda: _asked(job, job["paths"][-1]), module[0])
+        _wait(lambda: _asked(job, job["paths"][-1]), server)
         for _ in range(RUNS):
             seen = _clients(server.pid, job | {"rate": PACED_PER_S, "seconds": PACED_S})
             p99_ms.append(round(1000 * statistics.quantiles(seen["latencies_s"], n=100)[98], 3))
@@ -110,10 +110,10 @@ def _measured(module: list[str], job: dict[str, Any]) -> Measured:
 def _most_mib(settings: str, job: dict[str, Any], every: Sequence[str]) -> float:
     """The most memory that a server with these settings has had, when its windows are whole."""
     with _process(["metrics_server", "--config", settings], SERVER_CORE) as server:
-        _wait(lambda: SETTLED in b"".join(_asked(job, job["paths"][-1])), "metrics_server")
+        _wait(lambda: SETTLED in b"".join(_asked(job, job["paths"][-1])), server)
         for _ in range(RUNS):
             _clients(server.pid, job | {"seconds": FLAT_OUT_S})
-            _wait(lambda: _asked(job, *every), "metrics_server")
+            _wait(lambda: _asked(job, *every), server)
         said = Path(f"/proc/{server.pid}/status").read_text()
     return round(int(said.partition("VmHWM:")[2].split()[0]) / 1024, 1)
 
@@ -236,11 +236,13 @@ def _asked(job: dict[str, Any], *paths: str) -> list[bytes]:
     return seen
 
 
-def _wait(check: Callable[[], object], module: str) -> None:
+def _wait(check: Callable[[], object], server: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not check():
+        if server.poll() is not None:
+            raise RuntimeError(f"{server.args} ended with {server.returncode}: its log is above")
         if time.monotonic() > end:
-            raise RuntimeError(f"waited {PATIENCE_S:g} s for an answer of {module}: its log is above")
+            raise RuntimeError(f"waited {PATIENCE_S:g} s for an answer of {server.args}: its log is above")
         time.sleep(0.1)
 
 
