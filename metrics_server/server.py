@@ -13,9 +13,10 @@ import uvicorn
 
 from metrics_server.api import Shortcut, build_app
 from metrics_server.config import Config, ConfigError, Followed, read_filters, read_tokens
+from metrics_server.door import Door
 from metrics_server.listener import Listener, bound
 from metrics_server.memory import give_back
-from metrics_server.protocol import bounded
+from metrics_server.protocol import Bounded
 from metrics_server.sampler import Sampler
 from metrics_server.tls import Rotating
 
@@ -43,7 +44,8 @@ class SaturationServer:
         self.sampler = Sampler(config)
         self.sampler.use(read_filters(self._filters.changed() or b"", str(config.filters_file)))
         self._tls = Rotating.of(config)
-        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self), self._tls)
+        self.door = build_app(self.sampler, self)
+        self.uvicorn = _Uvicorn(self, _uvicorn_config(config, self.door), self._tls)
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT: unready, a short grace, stop accepting, drain, return.
@@ -151,7 +153,9 @@ class _Uvicorn(uvicorn.Server):
         await super().startup(sockets=[])
         [tcp] = sockets or []
         protocol = partial(
-            self.config.http_protocol_class,
+            Bounded,
+            limits=self.owner.config.limits,
+            at_once=Shortcut(self.owner.door, self.owner.sampler),
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
@@ -182,13 +186,12 @@ def _allow_descriptors() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _uvicorn_config(config: Config, server: SaturationServer) -> uvicorn.Config:
-    door = build_app(server.sampler, server)
+def _uvicorn_config(config: Config, app: Door) -> uvicorn.Config:
     return uvicorn.Config(
-        door,
+        app,
         host=config.host,
         port=config.port,
-        http=bounded(config.limits, Shortcut(door, server.sampler)),
+        http=Bounded,
         ws="none",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=SHUTDOWN_S,

@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from metrics_server.api import Shortcut, build_app
 from metrics_server.config import Limits
-from metrics_server.protocol import bounded
+from metrics_server.protocol import Bounded
 from metrics_server.snapshot import Row
 from tests.unit.test_metrics_server_api import TOKENS, Server
 
@@ -91,7 +91,7 @@ class Connection:
         at_once = Shortcut(server.app, server.sampler) if shortcut else lambda *_: None
         config = uvicorn.Config(
             server.app,
-            http=bounded(Limits(), at_once),
+            http=Bounded,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -101,7 +101,9 @@ class Connection:
         config.load()
         self.state = ServerState()
         self.state.default_headers = [(b"date", b"Mon, 30 Nov 2026 10:00:00 GMT")]
-        self.protocol = config.http_protocol_class(config=config, server_state=self.state, app_state={})
+        self.protocol = Bounded(
+            limits=Limits(), at_once=at_once, config=config, server_state=self.state, app_state={}
+        )
         self.wire = Wire()
         self.protocol.connection_made(self.wire)
 
