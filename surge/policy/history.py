@@ -107,7 +107,8 @@ class Histories:
         sources = [self.slots.get(name, -1) if name in kept else -1 for name in service_s]
 
         def moved(column: "array[float]", empty: float = 0.0) -> "array[float]":
-            return array("d", [empty if slot < 0 else column[slot] for slot in sources])
+            with_empty = column + array("d", [empty])  # at -1
+            return array("d", map(with_empty.__getitem__, sources))
 
         other._rounds = [
             _Round(each.newest, moved(each.at, -inf), *map(moved, (each.busy, each.integrals, each.levels)))
