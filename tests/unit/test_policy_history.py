@@ -54,9 +54,9 @@ def test_filters_that_are_sampled_apart_have_the_windows_they_had_alone(steps):
         slots = sorted(who)
         together.append(now, slots, [unacked[slot] for slot in slots], [ready[slot] for slot in slots])
         for slot in slots:
-            alone[[*SERVICE_S][slot]].append(now, unacked[slot], ready[slot])
-    for name, history in alone.items():
-        assert together.windows(name, LENGTHS_S) == history.windows(LENGTHS_S)
+            name = [*SERVICE_S][slot]
+            alone[name].append(now, unacked[slot], ready[slot])
+            assert together.windows(name, LENGTHS_S) == alone[name].windows(LENGTHS_S)
     assert together.busy_s() == {name: each.busy_s for name, each in alone.items() if len(each)}
 
 
