@@ -78,8 +78,8 @@ class Histories:
     A drop of U+B that workers cannot have caused (a purge, a policy that dropped messages) is
     taken out of the level, else the window would read it as negative arrivals and scale in.
 
-    Windows may be asked for in any thread: rounds are replaced and never changed. They are of a filter's newest
-    sample; those of one that was not sampled for long lack what has been forgotten meanwhile.
+    Windows may be asked for in any thread: rounds are replaced and never changed. Those of a filter that was
+    not sampled for long lack what has been forgotten meanwhile.
     """
 
     def __init__(self, horizon_s: float, service_s: Mapping[str, float]) -> None:
