@@ -179,7 +179,7 @@ class Sampler:
         return not any(seen[:3]) and self.histories.level(name) > 0
 
     def _queues(self) -> dict[str, str]:
-        return {spec.name: spec.queue for spec in self.specs.values()}
+        return {name: spec.queue for name, spec in self.specs.items()}
 
     def _served_consumers(self, name: str) -> float | None:
         row = self.snapshot.fresh(name, self.clock(), self.config.stale_s)
@@ -187,9 +187,9 @@ class Sampler:
 
     def live_consumers(self, name: str) -> int | None:
         """Return the consumers of this moment as events tell them, None when unknown. No part of a row."""
-        if self.watch is None or name not in self._known:
+        if self.watch is None or name not in self.specs:
             return None
-        return self.watch.events.ledger.live(self._queues()[name])
+        return self.watch.events.ledger.live(self.specs[name].queue)
 
     def windows(self, row: Row) -> list[Window]:
         """Return the windows behind the demand of `row`, also when newer samples have come."""
