@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from math import inf
 from typing import Any, NamedTuple
 
 import structlog
@@ -59,6 +60,8 @@ class Events:
         self._vhost = vhost
         self._channel: Any = None
         self._counts: deque[Count] = deque()
+        self._taken = 0
+        self._abreast_at = -inf
         self._why = ""
 
     def attach(self, connection: Any, queues: Collection[str]) -> None:
@@ -93,9 +96,19 @@ class Events:
             self._counts.append(Count(time.monotonic(), name, queue, moves, consumers, tries))
         return consumers
 
+    def catch_up(self, connection: Any) -> None:
+        """Take what events wait. Where none did, nothing that was told before is unread."""
+        now, taken = time.monotonic(), self._taken
+        connection.process_data_events(0)
+        if self._taken == taken:
+            self._abreast_at = now
+
     def settle(self) -> Iterator[Count]:
-        """Believe the counts that nothing speaks against within SETTLE_S; yield those to be repeated."""
-        while self._counts and self._counts[0].at + SETTLE_S <= time.monotonic():
+        """Believe the counts that nothing speaks against within SETTLE_S; yield those to be repeated.
+
+        A reader that is behind has not heard yet what speaks against them: only read time counts.
+        """
+        while self._counts and self._counts[0].at + SETTLE_S <= self._abreast_at:
             count = self._counts.popleft()
             met = self.ledger.moves(count.queue) != count.moves
             # The broker says 0 of a quorum queue, too, whose leader is too busy to answer.
@@ -135,6 +148,7 @@ class Events:
         return channel
 
     def _take(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
+        self._taken += 1
         try:
             self._enter(method.routing_key, properties.headers or {})
         except (KeyError, TypeError, ValueError):

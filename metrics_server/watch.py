@@ -151,6 +151,7 @@ class Watch:
         end = time.monotonic() + seconds
         while not self._over.is_set():
             connection.sleep(min(NAP_S, max(0.0, end - time.monotonic())))
+            self.events.catch_up(connection)
             for count in self.events.settle():
                 self._look(connection, count.name, count.queue, count.tries - 1)
             if time.monotonic() >= end:

@@ -99,6 +99,7 @@ class Listener:
     def resync(self) -> None:
         self.events.count(self.channel, "a", self.queue, tries=0)
         self.connection.sleep(SETTLE_S)
+        self.events.catch_up(self.connection)
         assert list(self.events.settle()) == []
 
 

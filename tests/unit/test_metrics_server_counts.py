@@ -1,5 +1,6 @@
 """When the count of a passive declare is believed beside events that are told late."""
 
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -39,6 +40,7 @@ def count(over: Events, clock: Clock, consumers: int, tries: int = 1) -> Count:
 def settled(over: Events, clock: Clock, seconds: float = SETTLE_S) -> list[Count]:
     """What has to be counted again once so much time has passed."""
     clock.now += seconds
+    over.catch_up(Mock())
     return list(over.settle())
 
 
@@ -99,6 +101,48 @@ def test_a_count_of_what_is_gone_meanwhile_is_never_believed(listening, clock, l
         listening.attach(Mock(), [QUEUE])
     settled(listening, clock)
     assert listening.ledger.live(QUEUE) is None
+
+
+def behind(over: Events, clock: Clock, *queues: str, call_s: float) -> Mock:
+    """Return a connection on which an arrival at each of these queues waits, and one call hands over one."""
+    arrivals = iter(queues)
+
+    def hand_over(_: float) -> None:
+        clock.now += call_s
+        if (queue := next(arrivals, None)) is not None:
+            told = {"vhost": "surge", "channel": "c", "consumer_tag": "t", "timestamp_in_ms": 1}
+            event = SimpleNamespace(headers=told | {"queue": queue})
+            over._take(None, SimpleNamespace(routing_key="consumer.created"), event, b"")
+
+    return Mock(process_data_events=Mock(side_effect=hand_over))
+
+
+@pytest.mark.parametrize("call_s", [0, SETTLE_S])
+def test_no_count_is_believed_by_a_reader_that_is_behind(listening, clock, call_s):
+    counted = count(listening, clock, 1)
+    clock.now += SETTLE_S
+    connection = behind(listening, clock, "filter.other", QUEUE, call_s=call_s)
+    for _ in range(2):
+        listening.catch_up(connection)
+        assert list(listening.settle()) == []
+        assert listening.ledger.live(QUEUE) is None
+    listening.catch_up(connection)
+    assert list(listening.settle()) == [counted]
+
+
+def test_time_that_passes_while_others_are_counted_again_is_none_in_which_events_were_taken(listening, clock):
+    first, second = count(listening, clock, 0), count(listening, clock, 2)
+    clock.now += SETTLE_S
+    listening.catch_up(Mock())
+    again = listening.settle()
+    assert next(again) == first
+    count(listening, clock, 3)
+    clock.now += SETTLE_S
+    assert list(again) == []
+    assert listening.ledger.live(QUEUE) == second.consumers
+    listening.catch_up(Mock())
+    assert list(listening.settle()) == []
+    assert listening.ledger.live(QUEUE) == 3
 
 
 def test_without_events_nothing_waits(clock):
