@@ -29,12 +29,13 @@ MOVES = ("consumer.created", "consumer.deleted")
 KEYS = (*MOVES, "channel.closed", "queue.deleted")
 # A reader that sleeps longer than this many events loses the oldest; the next resync heals it.
 MOST_EVENTS = 5_000
-# A broker under load tells what happened as much as two seconds later.
-SETTLE_S = 2.0
+# A broker under load tells what happened as much as two seconds later. While it keeps a declare waiting
+# for longer than STALL_S it tells nothing, so that time is none of them.
+SETTLE_S, STALL_S = 2.0, 0.1
 
 
 class Count(NamedTuple):
-    """Consumers of a filter's queue by a passive declare `at` a monotonic second, the ledger's moves before.
+    """Consumers of a filter's queue by a passive declare at a second of the clock, the ledger's moves before.
 
     tries: how often it may be counted again, when an event comes that may be in the count or not, or when
     it is a 0 that no event told of.
@@ -61,6 +62,7 @@ class Events:
         self._channel: Any = None
         self._counts: deque[Count] = deque()
         self._taken = 0
+        self._stalled_s = 0.0
         self._abreast_at = -inf
         self._why = ""
 
@@ -90,15 +92,17 @@ class Events:
 
         Raises ChannelClosedByBroker.
         """
-        moves = self.ledger.moves(queue)
+        moves, asked = self.ledger.moves(queue), time.monotonic()
         consumers = channel.queue_declare(queue, passive=True).method.consumer_count
+        waited_s = time.monotonic() - asked
+        self._stalled_s += waited_s if waited_s > STALL_S else 0.0
         if self._channel is not None:
-            self._counts.append(Count(time.monotonic(), name, queue, moves, consumers, tries))
+            self._counts.append(Count(self._clock(), name, queue, moves, consumers, tries))
         return consumers
 
     def catch_up(self, connection: Any) -> None:
         """Take what events wait. Where none did, nothing that was told before is unread."""
-        now, taken = time.monotonic(), self._taken
+        now, taken = self._clock(), self._taken
         connection.process_data_events(0)
         if self._taken == taken:
             self._abreast_at = now
@@ -136,6 +140,10 @@ class Events:
             "Consumers by which declares corrected the events",
             value=self.ledger.drift,
         )
+
+    def _clock(self) -> float:
+        """Seconds in which the broker could tell."""
+        return time.monotonic() - self._stalled_s
 
     def _listening(self, channel: Any) -> Any:
         name = f"{EVENT_QUEUES}." + secrets.token_hex(8)

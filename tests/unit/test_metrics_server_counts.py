@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from metrics_server import events
-from metrics_server.events import SETTLE_S, Count, Events
+from metrics_server.events import SETTLE_S, STALL_S, Count, Events
 
 QUEUE = "filter.a"
 
@@ -29,12 +29,14 @@ def listening(clock) -> Events:
     return listening
 
 
-def count(over: Events, clock: Clock, consumers: int, tries: int = 1) -> Count:
-    channel = Mock()
-    channel.queue_declare.return_value.method.consumer_count = consumers
-    moves = over.ledger.moves(QUEUE)
-    assert over.count(channel, "a", QUEUE, tries) == consumers
-    return Count(clock.now, "a", QUEUE, moves, consumers, tries)
+def count(over: Events, clock: Clock, consumers: int, tries: int = 1, waits_s: float = 0.0) -> Count:
+    def declare(*_: str, **__: bool) -> Mock:
+        clock.now += waits_s
+        return Mock(method=Mock(consumer_count=consumers))
+
+    moves, asked = over.ledger.moves(QUEUE), clock.now
+    assert over.count(Mock(queue_declare=declare), "a", QUEUE, tries) == consumers
+    return Count(asked, "a", QUEUE, moves, consumers, tries)
 
 
 def settled(over: Events, clock: Clock, seconds: float = SETTLE_S) -> list[Count]:
@@ -143,6 +145,22 @@ def test_time_that_passes_while_others_are_counted_again_is_none_in_which_events
     listening.catch_up(Mock())
     assert list(listening.settle()) == []
     assert listening.ledger.live(QUEUE) == 3
+
+
+def test_a_broker_that_keeps_a_declare_waiting_has_told_nothing_meanwhile(listening, clock):
+    waiting = count(listening, clock, 1)
+    count(listening, clock, 2, waits_s=SETTLE_S)
+    assert settled(listening, clock, STALL_S) == []
+    listening.ledger.created(QUEUE, "channel", "in the count", 1)
+    assert settled(listening, clock)[0] == waiting
+
+
+def test_the_time_of_a_prompt_answer_counts(listening, clock):
+    count(listening, clock, 1)
+    clock.now += SETTLE_S - STALL_S / 2
+    count(listening, clock, 2, waits_s=STALL_S / 2)
+    assert settled(listening, clock, 0.001) == []
+    assert listening.ledger.live(QUEUE) == 1
 
 
 def test_without_events_nothing_waits(clock):
