@@ -37,8 +37,9 @@ SETTLE_S, STALL_S = 2.0, 0.1
 class Count(NamedTuple):
     """Consumers of a filter's queue by a passive declare at a second of the clock, the ledger's moves before.
 
-    tries: how often it may be counted again, when an event comes that may be in the count or not, or when
-    it is a 0 that no event told of.
+    How often it may be counted again: tries, when an event comes that may be in the count or not; doubts,
+    when it is a 0 that no event told of. Doubts use up no tries: an event that met the last of them would
+    leave a wrong number for another round.
     """
 
     at: float
@@ -47,6 +48,7 @@ class Count(NamedTuple):
     moves: int
     consumers: int
     tries: int
+    doubts: int
 
 
 class Events:
@@ -87,7 +89,7 @@ class Events:
         self._counts.clear()
         self.ledger.forget_all()
 
-    def count(self, channel: Any, name: str, queue: str, tries: int) -> int:
+    def count(self, channel: Any, name: str, queue: str, *, tries: int, doubts: int) -> int:
         """Return the consumers by a passive declare, which are believed once they have settled.
 
         Raises ChannelClosedByBroker.
@@ -97,7 +99,7 @@ class Events:
         waited_s = time.monotonic() - asked
         self._stalled_s += waited_s if waited_s > STALL_S else 0.0
         if self._channel is not None:
-            self._counts.append(Count(self._clock(), name, queue, moves, consumers, tries))
+            self._counts.append(Count(self._clock(), name, queue, moves, consumers, tries, doubts))
         return consumers
 
     def catch_up(self, connection: Any) -> None:
@@ -117,9 +119,12 @@ class Events:
             met = self.ledger.moves(count.queue) != count.moves
             # The broker says 0 of a quorum queue, too, whose leader is too busy to answer.
             doubtful = count.consumers == 0 and self.ledger.live(count.queue) != 0
-            if count.tries and (met or doubtful):
-                yield count
-            elif not met:
+            if met:
+                if count.tries:
+                    yield count._replace(tries=count.tries - 1)
+            elif doubtful and count.doubts:
+                yield count._replace(doubts=count.doubts - 1)
+            else:
                 self.ledger.resync(count.queue, count.consumers)
 
     def collect(self, queues: Mapping[str, str]) -> Iterator[Metric]:

@@ -97,7 +97,7 @@ class Listener:
         return self.events.ledger.live(self.queue)
 
     def resync(self) -> None:
-        self.events.count(self.channel, "a", self.queue, tries=0)
+        self.events.count(self.channel, "a", self.queue, tries=0, doubts=0)
         self.connection.sleep(SETTLE_S)
         self.events.catch_up(self.connection)
         assert list(self.events.settle()) == []

@@ -13,7 +13,7 @@ import pytest
 from lab.broker import ScratchBroker
 from lab.truth import MOST_MESSAGES, MOST_WORKERS, SLOTS, Driver, Truth
 from metrics_server.events import EXCHANGE, KEYS, SETTLE_S
-from metrics_server.watch import ROUND_S, TRIES
+from metrics_server.watch import DOUBTS, ROUND_S, TRIES
 from surge.policy.topology import EVENT_QUEUES
 from tests.broker.saturation_server import Server, eventually
 
@@ -25,7 +25,7 @@ CHANGES_PER_S = 10.0
 # The broker's emission interval, and how long a loaded machine of two cores may lag behind.
 EMISSION_S, LAG_S = 1.0, 4.0
 # An event that was lost: until the next declare is believed.
-HEALS_S = ROUND_S + TRIES * SETTLE_S
+HEALS_S = ROUND_S + (1 + TRIES + DOUBTS) * SETTLE_S
 MINUTES_A_RESTART = 1.5
 MINUTES = float(os.environ.get("SURGE_SOAK_MINUTES", "10"))
 KINDS = {f"filter.soak-{number}": ("classic", "quorum")[number % 2] for number in range(QUEUES)}
