@@ -30,7 +30,8 @@ KEYS = (*MOVES, "channel.closed", "queue.deleted")
 # A reader that sleeps longer than this many events loses the oldest; the next resync heals it.
 MOST_EVENTS = 5_000
 # A broker under load tells what happened as much as two seconds later. While it keeps a declare waiting
-# for longer than STALL_S it tells nothing, so that time is none of them.
+# for longer than STALL_S it tells nothing, so that time is none of them; and a 0 that took so long is no
+# answer: RabbitMQ says 0 of a quorum queue whose leader does not answer in a quarter of a second.
 SETTLE_S, STALL_S = 2.0, 0.1
 
 
@@ -39,14 +40,14 @@ class Count(NamedTuple):
 
     How often it may be counted again: tries, when an event comes that may be in the count or not; doubts,
     when it is a 0 that no event told of. Doubts use up no tries: an event that met the last of them would
-    leave a wrong number for another round.
+    leave a wrong number for another round. consumers is None when the queue's leader did not answer.
     """
 
     at: float
     name: str
     queue: str
     moves: int
-    consumers: int
+    consumers: int | None
     tries: int
     doubts: int
 
@@ -97,9 +98,11 @@ class Events:
         moves, asked = self.ledger.moves(queue), time.monotonic()
         consumers = channel.queue_declare(queue, passive=True).method.consumer_count
         waited_s = time.monotonic() - asked
-        self._stalled_s += waited_s if waited_s > STALL_S else 0.0
+        stalled = waited_s > STALL_S
+        self._stalled_s += waited_s if stalled else 0.0
         if self._channel is not None:
-            self._counts.append(Count(self._clock(), name, queue, moves, consumers, tries, doubts))
+            told = None if stalled and consumers == 0 else consumers
+            self._counts.append(Count(self._clock(), name, queue, moves, told, tries, doubts))
         return consumers
 
     def catch_up(self, connection: Any) -> None:
@@ -117,14 +120,14 @@ class Events:
         while self._counts and self._counts[0].at + SETTLE_S <= self._abreast_at:
             count = self._counts.popleft()
             met = self.ledger.moves(count.queue) != count.moves
-            # The broker says 0 of a quorum queue, too, whose leader is too busy to answer.
-            doubtful = count.consumers == 0 and self.ledger.live(count.queue) != 0
+            # The broker says 0 of a quorum queue, too, whose leader is not there yet.
+            doubtful = not count.consumers and self.ledger.live(count.queue) != 0
             if met:
                 if count.tries:
                     yield count._replace(tries=count.tries - 1)
             elif doubtful and count.doubts:
                 yield count._replace(doubts=count.doubts - 1)
-            else:
+            elif count.consumers is not None:
                 self.ledger.resync(count.queue, count.consumers)
 
     def collect(self, queues: Mapping[str, str]) -> Iterator[Metric]:

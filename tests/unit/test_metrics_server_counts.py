@@ -79,6 +79,17 @@ def test_a_quorum_queue_that_is_too_busy_to_answer_has_not_lost_its_consumers(li
     assert listening.ledger.live(QUEUE) == 2
 
 
+@pytest.mark.parametrize("live", [None, 2])
+def test_a_leader_that_never_answers_in_time_has_not_said_that_all_are_gone(listening, clock, live):
+    if live is not None:
+        listening.ledger.resync(QUEUE, live)
+    timed_out = count(listening, clock, 0, waits_s=0.25)
+    assert settled(listening, clock) == [timed_out._replace(consumers=None, doubts=0)]
+    count(listening, clock, 0, doubts=0, waits_s=0.25)
+    assert settled(listening, clock) == []
+    assert listening.ledger.live(QUEUE) == live
+
+
 def test_who_is_gone_at_each_try_is_gone(listening, clock):
     listening.ledger.resync(QUEUE, 2)
     count(listening, clock, 0, doubts=0)
