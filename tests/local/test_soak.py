@@ -39,9 +39,10 @@ def test_spikes_with_crashes_lose_no_message(tmp_path):
             spike = checkout.module("lab.spike", "--shape", shape, "--seed", str(seed), check=False)
             crash.join()
             written = checkout.root / "build" / "spike" / "report.json"
-            assert written.exists(), f"no report of the run in which {victim} crashed: {spike.stderr[-3000:]}"
+            missing = f"no report of the run in which {victim} crashed: {spike.stderr[-3000:]}"
+            assert written.exists(), missing
             report = json.loads(written.read_text())
-            written.unlink()
+            assert report["seed"] == seed, missing
             total = report["total"]
             assert total["published"] > 1000, victim
             assert (total["lost"], total["redelivered_by_scale_in"]) == (0, 0), (victim, after_s, total)

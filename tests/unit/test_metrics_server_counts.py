@@ -1,12 +1,13 @@
 """When the count of a passive declare is believed beside events that are told late."""
 
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
 from metrics_server import events
 from metrics_server.events import SETTLE_S, STALL_S, Count, Events
+from tests.unit.test_metrics_server_events_fuzz import headers, tell
+from tests.unit.test_metrics_server_ledger import Told
 
 QUEUE = "filter.a"
 
@@ -135,9 +136,7 @@ def behind(over: Events, clock: Clock, *queues: str, call_s: float) -> Mock:
     def hand_over(_: float) -> None:
         clock.now += call_s
         if (queue := next(arrivals, None)) is not None:
-            told = {"vhost": "surge", "channel": "c", "consumer_tag": "t", "timestamp_in_ms": 1}
-            event = SimpleNamespace(headers=told | {"queue": queue})
-            over._take(None, SimpleNamespace(routing_key="consumer.created"), event, b"")
+            tell(over, "consumer.created", headers(Told(1, "c", "t", left=False)) | {"queue": queue})
 
     return Mock(process_data_events=Mock(side_effect=hand_over))
 
